@@ -1,0 +1,108 @@
+"""The console script `memristor`. Imports nothing of a command before it is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from memristor_plugins import __version__
+from memristor_plugins.errors import nearest
+
+COMMANDS = {
+    "train": "train a network, run it on simulated chips, and count what an inference costs",
+    "evaluate": "run a trained network on other chips, at other times, on another stack",
+    "plugins": "list the installed plugins, or show one with its parameters and sources",
+}
+USAGE = f"""\
+usage: memristor COMMAND [ARGUMENTS]
+
+Dynamic convolutional networks on simulated memristor crossbars, composed from plugins.
+
+commands:
+{chr(10).join(f"  {name:<10}{about}" for name, about in COMMANDS.items())}
+
+options:
+  --help    this text; `memristor COMMAND --help` for a command's own
+  --version
+  -sc install=bash|zsh|fish    a script for the shell to evaluate: completion by the tab key
+
+examples:
+  memristor train experiment=quickstart
+  memristor train model=vgg11 device=adaptive_2d nonideality=[dac,adc] nonidealities.adc.bits=6
+  memristor train -m kernel=static,dynamic,heterosynaptic
+  memristor plugins show device/adaptive_2d
+"""
+COMPLETION = ("-sc", "--shell-completion")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code, 2 where the line itself is wrong."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has seen enough; nothing may be flushed into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if any(flag in arguments for flag in COMPLETION):
+        return _complete(arguments)
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(USAGE, end="")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command == "--version":
+        print(f"memristor-plugins {__version__}")
+        return 0
+    if command == "train":
+        from memristor_plugins.cli.train import main as train
+
+        return train(rest)
+    if command == "evaluate":
+        from memristor_plugins.cli.evaluate import main as evaluate
+
+        return evaluate(rest)
+    if command == "plugins":
+        from memristor_plugins.cli.plugins import main as plugins
+
+        return plugins(rest)
+    if "=" in command:
+        advice = f"an override stands after a command: memristor train {command}"
+    else:
+        advice = nearest(command, COMMANDS)
+    print(f"error: {command}: no such command; {advice}", file=sys.stderr)
+    return 2
+
+
+def _complete(arguments: list[str]) -> int:
+    """Answer a shell's question what may follow, or print the script that makes it ask (`install=bash`)."""
+    line = os.environ.get("COMP_LINE", "")
+    # The word under completion is the last, empty after a space.
+    words = [*line.split(), *([""] if line[-1:].isspace() else [])]
+    flags = [a for a in arguments if a not in COMMANDS]
+    if not any(a.startswith("query=") for a in arguments):
+        command, words = "train", []
+    elif len(words) < 3:
+        print(" ".join(name for name in COMMANDS if name.startswith(words[-1] if len(words) == 2 else "")))
+        return 0
+    else:
+        command = words[1]
+    if command == "plugins":
+        from memristor_plugins.cli.plugins import complete as complete_plugins
+
+        print(" ".join(complete_plugins(words[2:])))
+        return 0
+    if command not in COMMANDS:
+        return 0
+    from memristor_plugins.cli.hydra_run import complete
+
+    # Hydra knows applications without commands.
+    os.environ["COMP_LINE"] = " ".join([*words[:1], *words[2:]])
+    return complete(command, flags)

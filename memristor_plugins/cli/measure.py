@@ -1,0 +1,105 @@
+"""What every run measures once a network is trained: chips, cost, files, figures and the table."""
+
+from __future__ import annotations
+
+from itertools import islice
+from statistics import mean
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from memristor_plugins.cli.assemble import Assembly, prepared_test
+from memristor_plugins.crossbar.convert import program
+from memristor_plugins.crossbar.profile import profile
+from memristor_plugins.energy.components import by_boundary
+from memristor_plugins.interfaces.energy import CostReport
+from memristor_plugins.models.evaluation import ChipResult, on_chips
+from memristor_plugins.models.vgg import count_parameters
+from memristor_plugins.reporting import figures, table
+from memristor_plugins.tracking.record import RunRecord
+
+# Images that the workload is profiled on: a mean over so many is within a few percent of that over all.
+PROFILED = 100
+
+
+def measure(run: Assembly, record: RunRecord, metrics: dict[str, Any], device: torch.device, quick: bool) -> None:
+    """Evaluate a trained, calibrated module on chips, profile it, and write, draw and print the results.
+
+    Args:
+        metrics: what is known already, such as `test/accuracy`; completed here and written.
+        quick: one batch on one chip at the first time, to try a config out.
+    """
+    module = run.module.to(device)
+    chips, times = (run.chips[:1], run.times[:1]) if quick else (run.chips, run.times)
+    test = prepared_test(run.data, device, 1 if quick else None)
+    results = _on_chips(run, test, chips, times, device) if chips else []
+    rows = [(r.chip, r.time_s, r.accuracy) for r in results]
+    record.chips(rows)
+    reports = _costs(run, test, device)
+    metrics["parameters"] = count_parameters(module.network)
+    for seconds in times if rows else ():
+        at = [a for _, t, a in rows if t == seconds]
+        metrics[f"chips/accuracy_mean_{seconds:g}s"] = mean(at)
+        metrics[f"chips/accuracy_std_{seconds:g}s"] = table.spread(at)
+    crossbar = reports.get("crossbar")
+    for name, report in reports.items():
+        metrics[f"energy/{name}_j"] = report.total_j
+        if crossbar is not None and name != "crossbar":
+            metrics[f"energy/{name}_over_crossbar"] = report.total_j / crossbar.total_j
+    if crossbar is not None:
+        record.cost(crossbar)
+        for boundary, joules in by_boundary(crossbar).items():
+            metrics[f"energy/crossbar_{boundary.replace(' ', '_')}_j"] = joules
+    record.metrics(metrics)
+    _draw(run.data.name, record, metrics, rows, reports)
+    table.show(run.data.name, metrics.get("test/accuracy"), rows, reports)
+
+
+def _on_chips(
+    run: Assembly, test: list[tuple[Tensor, Tensor]], chips: list[int], times: list[float], device: torch.device
+) -> list[ChipResult]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[last]}"), TimeElapsedColumn())
+    low = run.chip_precision is not torch.float32
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("chips", total=len(chips) * len(times), last="")
+
+        def report(result: ChipResult) -> None:
+            progress.update(task, advance=1, last=f"chip {result.chip}, {result.time_s:g} s: {result.accuracy:.2%}")
+
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
+            return on_chips(run.module.network, lambda: test, chips, times, report)
+
+
+def _costs(run: Assembly, test: list[tuple[Tensor, Tensor]], device: torch.device) -> dict[str, CostReport]:
+    if not run.estimators:
+        return {}
+    images = islice((images[:PROFILED] for images, _ in test), 1)
+    network = run.module.network
+    program(network, run.chips[0] if run.chips else 0, run.times[0])
+    workload = profile(network, images, run.data.name)
+    return {name: estimator.estimate(workload) for name, estimator in run.estimators.items()}
+
+
+def _draw(
+    data: str,
+    record: RunRecord,
+    metrics: dict[str, Any],
+    rows: list[tuple[int, float, float]],
+    reports: dict[str, CostReport],
+) -> None:
+    folder = record.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    if rows and "test/accuracy" in metrics:
+        figures.chips(folder / "chips.png", metrics["test/accuracy"], rows, f"{data}: accuracy on simulated chips")
+    crossbar = reports.get("crossbar")
+    if crossbar is not None:
+        figures.components(folder / "energy.png", crossbar, f"{data}: where one inference's energy goes")
+        totals = [(f"crossbar, {name}", joules) for name, joules in reversed(by_boundary(crossbar).items())]
+        totals += [(r.estimator, r.total_j) for name, r in reports.items() if name != "crossbar"]
+        figures.comparison(
+            folder / "comparison.png", totals, f"{data}: one inference, batch size 1; ratios to the full system"
+        )

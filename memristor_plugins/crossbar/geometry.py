@@ -1,0 +1,136 @@
+"""How a layer's weights stand as a matrix on word lines and bit lines, and how rows are split over arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The linear operator of a layer: a 2-D convolution; a Linear is one with a 1x1 kernel on one pixel.
+
+    Rows of the matrix are ordered kernel position first, input channel last, so that each array's rows are shifted
+    views of the input.
+    """
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Word lines of one group's matrix."""
+        return self.kernel_size[0] * self.kernel_size[1] * self.in_channels // self.groups
+
+    @property
+    def cols(self) -> int:
+        """Outputs of one group's matrix."""
+        return self.out_channels // self.groups
+
+    def to_matrix(self, weight: Tensor) -> Tensor:
+        """[..., out, in / groups, kh, kw] -> [..., groups, rows, cols]."""
+        lead = weight.shape[:-4]
+        w = weight.reshape(*lead, self.groups, self.cols, -1, *self.kernel_size)
+        n = len(lead)
+        # [..., g, o, i, h, w] -> [..., g, h, w, i, o]
+        w = w.permute(*range(n), n, n + 3, n + 4, n + 2, n + 1)
+        return w.reshape(*lead, self.groups, self.rows, self.cols)
+
+    def to_kernel(self, matrix: Tensor) -> Tensor:
+        """[..., groups, rows, cols] -> [groups * prod(...) * cols, in / groups, kh, kw], group outermost.
+
+        The output channels of the grouped convolution then read [groups, ..., cols].
+        """
+        lead = matrix.shape[:-3]
+        n = len(lead)
+        w = matrix.reshape(*lead, self.groups, *self.kernel_size, -1, self.cols)
+        # [..., g, h, w, i, o] -> [g, ..., o, i, h, w]
+        w = w.permute(n, *range(n), n + 4, n + 3, n + 1, n + 2)
+        return w.reshape(-1, self.in_channels // self.groups, *self.kernel_size)
+
+    def row_kernel(self, rows: Tensor) -> Tensor:
+        """A value for each word line [..., groups, rows] -> kernels [groups * prod(...), in / groups, kh, kw]."""
+        lead = rows.shape[:-2]
+        n = len(lead)
+        w = rows.reshape(*lead, self.groups, *self.kernel_size, -1)
+        # [..., g, h, w, i] -> [g, ..., i, h, w]
+        w = w.permute(n, *range(n), n + 3, n + 1, n + 2)
+        return w.reshape(-1, self.in_channels // self.groups, *self.kernel_size)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Pixels of the output."""
+        h, w = (
+            (size + 2 * p - d * (k - 1) - 1) // s + 1
+            for size, p, d, k, s in zip(
+                (height, width), self.padding, self.dilation, self.kernel_size, self.stride, strict=True
+            )
+        )
+        return h, w
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows of one array that share a kernel position: matrix rows [row, row + stop - start)."""
+
+    position: tuple[int, int]
+    start: int
+    stop: int
+    row: int
+
+
+def tiles(geometry: Geometry, rows: int) -> list[list[Segment]]:
+    """The segments of each array, when a column's rows are cut every `rows` word lines."""
+    channels = geometry.in_channels // geometry.groups
+    cut: list[list[Segment]] = []
+    for first in range(0, geometry.rows, rows):
+        last, row, segments = min(first + rows, geometry.rows), first, []
+        while row < last:
+            place, start = divmod(row, channels)
+            stop = min(channels, start + last - row)
+            segments.append(Segment(divmod(place, geometry.kernel_size[1]), start, stop, row))
+            row += stop - start
+        cut.append(segments)
+    return cut
+
+
+def shifted_rows(x: Tensor, geometry: Geometry) -> tuple[Tensor, tuple[int, int]]:
+    """The padded input as one tall matrix whose row offsets are kernel positions.
+
+    Args:
+        x: [batch, channels, height, width].
+
+    Returns:
+        [batch * Hp * Wp + slack, channels] and (Hp, Wp); row r + u * dilation * Wp + v * dilation holds what kernel
+        position (u, v) sees when the output pixel is row r.
+    """
+    (ph, pw), (kh, kw), (dh, dw) = geometry.padding, geometry.kernel_size, geometry.dilation
+    b, c, h, w = x.shape
+    hp, wp = h + 2 * ph, w + 2 * pw
+    slack = (kh - 1) * dh * wp + (kw - 1) * dw
+    flat = x.new_zeros(b * hp * wp + slack, c)
+    flat[: b * hp * wp].view(b, hp, wp, c)[:, ph : ph + h, pw : pw + w] = x.permute(0, 2, 3, 1)
+    return flat, (hp, wp)
+
+
+def offset(segment: Segment, geometry: Geometry, width: int) -> int:
+    """Row offset of a segment's kernel position in `shifted_rows` of padded width `width`."""
+    (u, v), (dh, dw) = segment.position, geometry.dilation
+    return u * dh * width + v * dw
+
+
+def interpolation(u: Tensor, nodes: Tensor) -> Tensor:
+    """Lagrange coefficients [..., nodes] of points u [...] on nodes [J]; they add up to one."""
+    if nodes.numel() == 1:
+        return torch.ones_like(u).unsqueeze(-1)
+    columns = []
+    for j in range(nodes.numel()):
+        others = torch.cat((nodes[:j], nodes[j + 1 :]))
+        columns.append(((u.unsqueeze(-1) - others) / (nodes[j] - others)).prod(dim=-1))
+    return torch.stack(columns, dim=-1)

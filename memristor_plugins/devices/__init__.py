@@ -1,0 +1,1 @@
+"""Cell models: what conductance a cell holds."""

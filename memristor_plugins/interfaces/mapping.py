@@ -1,0 +1,82 @@
+"""The mapping contract: how signed weights become non-negative conductances on arrays of a given size."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from torch import Tensor
+
+from memristor_plugins.interfaces.device import Device
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A weight matrix as conductances.
+
+    Args:
+        g: target conductances, siemens, [planes, ..., rows, cols]; a plane is one cell of each weight.
+        scale: weight units per siemens, broadcastable to [..., 1, cols].
+    """
+
+    g: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """How one layer fills its arrays. Counts are whole arrays and cells, padding included in `cells_total`."""
+
+    arrays: int
+    cells_used: int
+    cells_total: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the cells that hold a weight."""
+        return self.cells_used / self.cells_total
+
+
+class Mapping(ABC):
+    """How weights stand on arrays.
+
+    Attributes:
+        rows, columns: size of one physical array, word lines by bit lines. Cells that hold no weight are real cells at
+            g_min, on word lines that are never driven.
+        planes: cells of one weight.
+        groups: partial sums of one output that are converted separately; 1 where planes are subtracted before one ADC.
+        subtract: `analog`: currents of a pair are subtracted before one ADC; `digital`: each has its own.
+    """
+
+    rows: int
+    columns: int
+    planes: int
+    groups: int
+    subtract: Literal["analog", "digital"]
+
+    @abstractmethod
+    def to_conductance(self, weight: Tensor, device: Device) -> Mapped:
+        """Target conductances of `weight` [..., rows, cols] (signed, any unit)."""
+
+    @abstractmethod
+    def to_effective(self, g: Tensor, scale: Tensor) -> Tensor:
+        """What each converter sees of conductances `g` [planes, ..., rows, cols], in weight units.
+
+        Returns [groups, ..., rows, cols]. Linear in g, so that errors of g pass through.
+        """
+
+    @abstractmethod
+    def effective_std(self, std: Tensor, scale: Tensor) -> Tensor:
+        """Standard deviation of `to_effective` for independent cell deviations `std` (siemens), [groups, ...]."""
+
+    @abstractmethod
+    def from_current(self, partial: Tensor) -> Tensor:
+        """Outputs from converted sums [groups, ..., cols]; `to_effective` then this is exact on an ideal device."""
+
+    def utilisation(self, rows: int, cols: int) -> Utilisation:
+        """Arrays that a matrix of rows x cols weights takes, all planes on adjacent bit lines."""
+        physical = cols * self.planes
+        arrays = ceil(rows / self.rows) * ceil(physical / self.columns)
+        return Utilisation(arrays, rows * physical, arrays * self.rows * self.columns)

@@ -1,0 +1,1 @@
+"""Kernel strategies: how a kernel depends on its input."""

@@ -1,0 +1,1 @@
+"""Mappings: how signed weights become conductances."""

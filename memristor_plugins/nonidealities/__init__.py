@@ -1,0 +1,1 @@
+"""Non-idealities: what array and periphery do to signals."""

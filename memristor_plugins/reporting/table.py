@@ -1,0 +1,81 @@
+"""The one table that a run prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, pstdev, stdev
+
+from rich.console import Console
+from rich.table import Table
+
+from memristor_plugins.energy.components import by_boundary
+from memristor_plugins.interfaces.energy import CostReport
+from memristor_plugins.reporting.figures import si
+
+
+def spread(values: Sequence[float]) -> float:
+    """Sample standard deviation; 0 for one value."""
+    return stdev(values) if len(values) > 1 else pstdev(values)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 3600 -> "1 h"."""
+    for size, unit in ((86400.0, "day"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def show(
+    data: str, digital: float | None, rows: Sequence[tuple[int, float, float]], reports: Mapping[str, CostReport]
+) -> None:
+    """Print accuracy, energy by component and ratios to the references.
+
+    Args:
+        data: what was classified.
+        digital: accuracy of the digital network, a fraction.
+        rows: (chip, seconds, accuracy).
+        reports: by estimator; the crossbar's, if there is one, is compared with the others.
+    """
+    table = Table(title=f"{data}: accuracy and energy of one inference", show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    if digital is not None:
+        table.add_row("accuracy, digital", f"{digital:.2%}", "")
+    for seconds in sorted({t for _, t, _ in rows}):
+        at = [a for _, t, a in rows if t == seconds]
+        table.add_row(
+            f"accuracy on chips, {duration(seconds)} after programming",
+            f"{mean(at):.2%}",
+            f"± {100 * spread(at):.2f} points, {len(at)} chip{'s' if len(at) > 1 else ''}",
+        )
+    crossbar = reports.get("crossbar")
+    if crossbar is not None:
+        table.add_section()
+        for component, joules in crossbar.by_component().items():
+            share = joules / crossbar.total_j if crossbar.total_j else 0.0
+            table.add_row(f"energy, {component}", si(joules, "J"), f"{share:.1%}")
+        table.add_section()
+        for boundary, joules in by_boundary(crossbar).items():
+            table.add_row(f"crossbar, {boundary}", si(joules, "J"), "")
+    for name, report in reports.items():
+        if name == "crossbar":
+            continue
+        ratio = f"{report.total_j / crossbar.total_j:.3g} x the crossbar's full system" if crossbar else ""
+        table.add_row(report.estimator, si(report.total_j, "J"), ratio)
+    console = Console()
+    console.print(table)
+    for report in reports.values():
+        for line in report.assumptions:
+            console.print(f"  {report.estimator}: {line}", style="dim", highlight=False)
+
+
+def plans(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print each layer's execution plan."""
+    table = Table(title="execution plans")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""Records of runs: local files and Weights & Biases."""

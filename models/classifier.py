@@ -1,0 +1,124 @@
+"""The LightningModule of image classification, digital and on chips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from memristor_plugins.crossbar.convert import analog_layers, analogize, calibrate, running, set_mode
+from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.models.hardware import HardwareAware
+from memristor_plugins.models.recipe import Recipe
+from memristor_plugins.models.vgg import set_epoch
+
+
+class ImageClassifier(pl.LightningModule):
+    """Trains a network on images, with the stack's errors once the recipe says so.
+
+    Args:
+        network: a digital network; its convolutions and Linears are put on the stack.
+        stack: the device stack.
+        recipe: optimiser and schedule.
+        hardware: hardware-aware training.
+        num_classes: of the data.
+        overrides: what the run was composed from; travels with checkpoints so that `evaluate` can recompose it.
+        seed: of the training noise.
+        calibration: gives batches of prepared training images, without augmentation.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        stack: Stack,
+        recipe: Recipe,
+        hardware: HardwareAware,
+        num_classes: int,
+        overrides: list[str],
+        seed: int,
+        calibration: Callable[[int], Iterable[Tensor]],
+    ) -> None:
+        super().__init__()
+        self.network = analogize(network, stack)
+        self.stack, self.recipe, self.hardware = stack, recipe, hardware
+        self.overrides, self.seed, self.calibration = overrides, seed, calibration
+        train_stack = hardware.train_stack(stack)
+        for layer in analog_layers(self.network).values():
+            layer.train_stack, layer.seed = train_stack, seed
+        set_mode(self.network, "digital")
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [batch, channels, height, width] -> logits [batch, classes]."""
+        logits: Tensor = self.network(x)
+        return logits
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        return self.recipe.configure(self.network, int(self.trainer.estimated_stepping_batches))
+
+    def on_train_epoch_start(self) -> None:
+        set_epoch(self.network, self.current_epoch)
+        if self.on_chips:
+            # Anew at every epoch: ranges of weights that have moved since would saturate.
+            self.calibrate()
+            set_mode(self.network, "analog")
+
+    @property
+    def on_chips(self) -> bool:
+        """This epoch trains on sampled chips."""
+        return self.current_epoch >= self.hardware.first_epoch(self.trainer.max_epochs or 1)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        for layer in analog_layers(self.network).values():
+            layer.step, layer.rank = self.global_step, self.global_rank
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self.network(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        self.train_accuracy(logits, labels)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.hardware.clip_weights(self.network)
+
+    # -- evaluation, digital -----------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._score(batch, self.val_accuracy, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._score(batch, self.test_accuracy, "test")
+
+    def _score(self, batch: tuple[Tensor, Tensor], metric: MulticlassAccuracy, stage: str) -> None:
+        images, labels = batch
+        with running(self.network, "digital"):
+            logits = self.network(images).float()
+        metric(logits, labels)
+        self.log(f"{stage}/loss", F.cross_entropy(logits, labels), on_step=False, on_epoch=True)
+        self.log(f"{stage}/accuracy", metric, on_step=False, on_epoch=True, prog_bar=True)
+
+    # -- chips -------------------------------------------------------------------------------------------------------
+
+    @property
+    def calibrated(self) -> bool:
+        """Every converter has a range."""
+        return all(layer.calibrated for layer in analog_layers(self.network).values())
+
+    def calibrate(self) -> None:
+        """Calibrate every converter on training images, at time 0 on chip 0."""
+        images = (batch.to(self.device) for batch in self.calibration(self.hardware.calibration_images))
+        calibrate(self.network, images)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["memristor_overrides"] = list(self.overrides)

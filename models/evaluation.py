@@ -1,0 +1,67 @@
+"""Accuracy of a trained network on simulated chips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from memristor_plugins.crossbar.convert import program, running
+from memristor_plugins.datamodules.base import ImageDataModule
+from memristor_plugins.datamodules.loaders import RawBatch
+
+
+@dataclass(frozen=True)
+class ChipResult:
+    """Accuracy (a fraction) of one chip, `time_s` seconds after programming."""
+
+    chip: int
+    time_s: float
+    accuracy: float
+
+
+def calibration_batches(data: ImageDataModule, count: int) -> Iterator[Tensor]:
+    """The first `count` training images, prepared as for evaluation, in batches of the evaluation's size."""
+    images = data.splits.train[: min(count, len(data.splits.train))]
+    for first in range(0, len(images), data.eval_batch_size):
+        part = images[first : first + data.eval_batch_size]
+        yield data.prepare(RawBatch(part.pixels, part.labels, None), augment=False)[0]
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Share of images whose label is the network's first choice."""
+    right = total = 0
+    for images, labels in batches:
+        right += int((network(images).argmax(dim=-1) == labels).sum())
+        total += len(labels)
+    return right / total
+
+
+def on_chips(
+    network: nn.Module,
+    batches: Callable[[], Iterable[tuple[Tensor, Tensor]]],
+    chips: Sequence[int],
+    times: Sequence[float],
+    report: Callable[[ChipResult], None] = lambda _: None,
+) -> list[ChipResult]:
+    """Accuracy on each chip at each time, in the order chip, time.
+
+    Args:
+        network: converted and calibrated.
+        batches: gives the test batches, prepared, each time it is called.
+        chips: seeds.
+        times: seconds since programming.
+        report: told each result as it comes.
+    """
+    network.eval()
+    results = []
+    with running(network, "analog"):
+        for chip in chips:
+            for seconds in times:
+                program(network, chip, seconds)
+                results.append(ChipResult(chip, seconds, accuracy(network, batches())))
+                report(results[-1])
+    return results

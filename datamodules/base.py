@@ -113,9 +113,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> TrainBatches:
         """Shuffled training batches of this process."""
-        rank, world_size = (
-            (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        )
+        rank, world_size = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         batches = TrainBatches(
             self.splits.train, self.batch_size, self.seed, self.augmentation, rank=rank, world_size=world_size
         )

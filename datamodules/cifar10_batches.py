@@ -56,9 +56,7 @@ class ArrayUnpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module_name, global_name]
         except KeyError:
-            raise pickle.UnpicklingError(
-                f"it names {module_name}.{global_name}, which is not array data"
-            ) from None
+            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}, which is not array data") from None
 
 
 def read_folder(folder: Path, release: Release) -> Stored:
@@ -92,9 +90,7 @@ def verify_archive(path: Path, release: Release) -> None:
         size = path.stat().st_size
         if size != release.size:
             what = "it is truncated" if size < release.size else "it is another file"
-            raise ConfigError(
-                "data.root", f"{path} has {size:,} of {release.size:,} bytes; {what}, {_ADVICE}"
-            )
+            raise ConfigError("data.root", f"{path} has {size:,} of {release.size:,} bytes; {what}, {_ADVICE}")
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -129,9 +125,7 @@ def read_archive(path: Path, release: Release) -> Stored:
         raise ConfigError("data.root", f"{path} is not a readable .tar.gz archive ({error})") from error
     missing = [name for name in (*TRAIN_BATCHES, TEST_BATCH) if name not in parts]
     if missing:
-        raise ConfigError(
-            "data.root", f"{path} lacks {', '.join(f'{BATCH_FOLDER}/{name}' for name in missing)}"
-        )
+        raise ConfigError("data.root", f"{path} lacks {', '.join(f'{BATCH_FOLDER}/{name}' for name in missing)}")
     return _assemble(parts)
 
 

@@ -62,24 +62,16 @@ def _read_columns(path: Path) -> tuple[list[Any], NDArray[np.int64]]:
             schema = file.schema_arrow
             missing = [name for name in ("img", "label") if name not in schema.names]
             if missing:
-                raise ConfigError(
-                    "data.root", f"{path} has no column {' and '.join(missing)}; expected {_LAYOUT}"
-                )
+                raise ConfigError("data.root", f"{path} has no column {' and '.join(missing)}; expected {_LAYOUT}")
             image, label = schema.field("img").type, schema.field("label").type
-            if not (
-                pa.types.is_struct(image)
-                and image.get_field_index("bytes") >= 0
-                and pa.types.is_integer(label)
-            ):
+            if not (pa.types.is_struct(image) and image.get_field_index("bytes") >= 0 and pa.types.is_integer(label)):
                 raise ConfigError("data.root", f"{path} has img: {image}, label: {label}; expected {_LAYOUT}")
             table = file.read(columns=["img", "label"])
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise ConfigError("data.root", f"{path} is not a readable Parquet file ({reason})") from error
     labels = table["label"]
-    if labels.null_count or (
-        len(labels) and not 0 <= pc.min(labels).as_py() <= pc.max(labels).as_py() < CLASSES
-    ):
+    if labels.null_count or (len(labels) and not 0 <= pc.min(labels).as_py() <= pc.max(labels).as_py() < CLASSES):
         raise ConfigError("data.root", f"{path}: labels are not all integers from 0 to {CLASSES - 1}")
     encoded = pc.struct_field(table["img"], "bytes").to_pylist()
     return encoded, labels.to_numpy().astype(np.int64)
@@ -100,9 +92,7 @@ def _decode(path: Path, encoded: list[Any], out: NDArray[np.uint8]) -> str | Non
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
                 if image.size != (SIDE, SIDE) or image.mode != "RGB":
                     found = f"{image.width} x {image.height} {image.mode}"
-                    raise ConfigError(
-                        "data.root", f"{path}: image {row} is {found}, expected {SIDE} x {SIDE} RGB"
-                    )
+                    raise ConfigError("data.root", f"{path}: image {row} is {found}, expected {SIDE} x {SIDE} RGB")
                 out[row] = np.asarray(image).transpose(2, 0, 1)
                 if lossy is None and image.format == "JPEG":
                     lossy = _jpeg_quality(image)
@@ -110,9 +100,7 @@ def _decode(path: Path, encoded: list[Any], out: NDArray[np.uint8]) -> str | Non
             raise
         # OSError for most damage, but decoders of broken files raise nearly anything
         except Exception as error:
-            raise ConfigError(
-                "data.root", f"{path}: image {row} is not a readable PNG or JPEG ({error})"
-            ) from error
+            raise ConfigError("data.root", f"{path}: image {row} is not a readable PNG or JPEG ({error})") from error
     return lossy
 
 

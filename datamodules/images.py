@@ -26,9 +26,7 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            raise ValueError(
-                f"pixels: expected uint8 [n, c, h, w], got {self.pixels.dtype} {list(self.pixels.shape)}"
-            )
+            raise ValueError(f"pixels: expected uint8 [n, c, h, w], got {self.pixels.dtype} {list(self.pixels.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.pixels.shape[:1]:
             found = f"{self.labels.dtype} {list(self.labels.shape)}"
             raise ValueError(f"labels: expected int64 [{len(self.pixels)}], got {found}")

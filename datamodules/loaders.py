@@ -108,9 +108,7 @@ class TrainBatches:
             # following one
             self._next = step + 1
             # index_select is some 50 times faster on uint8 than indexing with []
-            yield RawBatch(
-                self.images.pixels.index_select(0, index), self.images.labels.index_select(0, index), draws
-            )
+            yield RawBatch(self.images.pixels.index_select(0, index), self.images.labels.index_select(0, index), draws)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands: its number and the step that follows."""

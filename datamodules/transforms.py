@@ -36,9 +36,7 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     """
     batch, channels, height, width = images.shape
     if not 0 <= padding <= min(height, width) - 1:
-        raise ValueError(
-            f"padding: {padding} is outside [0, {min(height, width) - 1}] for {height} x {width} images"
-        )
+        raise ValueError(f"padding: {padding} is outside [0, {min(height, width) - 1}] for {height} x {width} images")
     rows = _reflect(offsets[:, :1] + torch.arange(-padding, height - padding, device=images.device), height)
     columns = _reflect(offsets[:, 1:] + torch.arange(-padding, width - padding, device=images.device), width)
     # One gather over flattened pixels is several times faster than advanced indexing on both axes
@@ -79,9 +77,7 @@ def cutout(images: Tensor, centres: Tensor, size: int, value: float = 0.0) -> Te
     return images.clone().masked_fill_(inside[:, None], value)
 
 
-def normalise(
-    pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], *, channels_last: bool
-) -> Tensor:
+def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], *, channels_last: bool) -> Tensor:
     """(pixels / 255 - mean) / std for each channel.
 
     Args:

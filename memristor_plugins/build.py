@@ -75,9 +75,7 @@ def build(node: DictConfig | dict[str, Any] | None, path: str, group: str | None
     check_arguments(function, arguments, path, given)
     made = function(**arguments, **given)
     if group is not None and not isinstance(made, CONTRACTS[group]):
-        raise ConfigError(
-            path, f"{target} makes a {type(made).__name__}, which is not a {CONTRACTS[group].__name__}"
-        )
+        raise ConfigError(path, f"{target} makes a {type(made).__name__}, which is not a {CONTRACTS[group].__name__}")
     return made
 
 
@@ -90,8 +88,7 @@ def build_stack(config: DictConfig) -> Stack:
         device=build(config.get("device"), "device", "device"),
         mapping=build(config.get("mapping"), "mapping", "mapping"),
         nonidealities={
-            str(name): build(node, f"nonidealities.{name}", "nonideality")
-            for name, node in sorted(nodes.items())
+            str(name): build(node, f"nonidealities.{name}", "nonideality") for name, node in sorted(nodes.items())
         },
     )
 
@@ -122,9 +119,7 @@ def _orphan(path: str, values: dict[Any, Any], group: str | None) -> ConfigError
     return ConfigError(first, f"is set{also}, but nothing is selected there; choose {path}=NAME")
 
 
-def check_arguments(
-    function: Callable[..., Any], arguments: dict[str, Any], path: str, given: dict[str, Any]
-) -> None:
+def check_arguments(function: Callable[..., Any], arguments: dict[str, Any], path: str, given: dict[str, Any]) -> None:
     """Check arguments from a config against a signature; see `build`.
 
     Raises:

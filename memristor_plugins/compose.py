@@ -82,9 +82,7 @@ def explain(
 
 def short(message: str) -> str:
     """A message of Hydra or OmegaConf in one line, without its advice and its lists of paths."""
-    cut = re.split(
-        r"\s+(?:full_key:|Config search path:|Search path:|See https://|To append to|1\. To use)", message
-    )
+    cut = re.split(r"\s+(?:full_key:|Config search path:|Search path:|See https://|To append to|1\. To use)", message)
     line = " ".join(cut[0].split())
     return line if len(line) <= 240 else line[:239] + "…"
 
@@ -149,9 +147,7 @@ def _plugin(node: object) -> registry.Plugin | None:
     return next((p for p in registry.plugins() if p.dotted == target), None)
 
 
-def _named(
-    message: str, loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]
-) -> MemristorError:
+def _named(message: str, loader: ConfigLoaderImpl, config_name: str, overrides: Sequence[str]) -> MemristorError:
     """An error that tells no key: the override it is about is the one that fails in the same way alone."""
     for override in overrides:
         try:

@@ -59,9 +59,7 @@ def parameters(target: Callable[..., Any], label: str) -> dict[str, Parameter]:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise PluginError(f"{label}: its parameter '{name}' is positional-only; configs give names")
         if name not in hints:
-            raise PluginError(
-                f"{label}: its parameter '{name}' has no type; a plugin's signature is its config"
-            )
+            raise PluginError(f"{label}: its parameter '{name}' has no type; a plugin's signature is its config")
         hint, info = hints[name], Param("")
         if get_origin(hint) is Annotated:
             hint, *extras = get_args(hint)

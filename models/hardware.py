@@ -30,7 +30,9 @@ class HardwareAware:
         ] = None,
         clip: Annotated[
             float | None,
-            Param("weights stay within this many standard deviations of their layer; null: off", source="assumed", gt=0),
+            Param(
+                "weights stay within this many standard deviations of their layer; null: off", source="assumed", gt=0
+            ),
         ] = 2.5,
         calibration_images: Annotated[
             int, Param("training images that converter ranges are calibrated on", source="assumed", ge=1)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
-from memristor_plugins.interfaces.kernel import KernelStrategy
+from memristor_plugins.interfaces.kernel import Kernel, KernelStrategy
 from memristor_plugins.interfaces.parameter import Param
 from memristor_plugins.kernels.static import Static
 
@@ -26,8 +25,9 @@ LAYERS: dict[int, tuple[int | str, ...]] = {
 class VGG(nn.Module):
     """VGG 8/11/13/16/19 with batch norm, for any input size.
 
-    Each 3x3 convolution is followed by batch norm and ReLU; max pooling stops where one pixel is left; what remains is
-    averaged into one linear layer. Convolutions come from the kernel strategy.
+    Each 3x3 convolution is followed by batch norm and ReLU. Max pooling stands before batch norm, which commutes with
+    it where the scale is positive and then costs a quarter; it stops where one pixel is left. What remains is pooled
+    into one linear layer. Convolutions come from the kernel strategy.
 
     Args:
         kernel: builds the kernels.
@@ -37,7 +37,8 @@ class VGG(nn.Module):
         width: multiplies every layer's channels.
         static_first: keep the first convolution static, as dynamic-convolution papers do: it has few channels to
             route on.
-        head_dropout: share of the pooled features dropped in training.
+        head: how the remaining pixels are pooled.
+        head_scale: multiplies the logits; below 1 it lets a classifier without batch norm learn at a high rate.
     """
 
     def __init__(
@@ -48,42 +49,39 @@ class VGG(nn.Module):
         depth: Annotated[Literal[8, 11, 13, 16, 19], Param("weight layers", source="Simonyan 2015, Table 1")] = 8,
         width: Annotated[float, Param("multiplies channels", source="assumed", gt=0, le=8)] = 1.0,
         static_first: Annotated[bool, Param("keep the first convolution static", source="Chen, CVPR 2020")] = True,
-        head_dropout: Annotated[float, Param("dropout before the classifier", source="assumed", ge=0, lt=1)] = 0.0,
+        head: Annotated[Literal["mean", "max"], Param("pooling before the classifier", source="assumed")] = "mean",
+        head_scale: Annotated[float, Param("multiplies the logits", source="assumed", gt=0)] = 1.0,
     ) -> None:
         super().__init__()
         channels, height, size = input_shape[0], input_shape[1], input_shape[2]
         side = min(height, size)
         layers: list[nn.Module] = []
         first = True
-        for item in LAYERS[depth]:
+        plan = LAYERS[depth]
+        for item, following in zip(plan, (*plan[1:], None), strict=True):
             if item == "M":
-                if side > 1:
-                    layers.append(nn.MaxPool2d(2))
-                    side //= 2
                 continue
             out = max(1, round(int(item) * width))
-            strategy = Static() if first and static_first else kernel
-            layers += [
-                ModulatedConv2d(strategy, channels, out, 3, padding=1),
-                nn.BatchNorm2d(out),
-                nn.ReLU(inplace=True),
-            ]
+            layers.append(ModulatedConv2d(Static() if first and static_first else kernel, channels, out, 3, padding=1))
+            if following == "M" and side > 1:
+                layers.append(nn.MaxPool2d(2))
+                side //= 2
+            layers += [nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
             channels, first = out, False
         self.features = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(head_dropout)
+        self.head, self.head_scale = head, head_scale
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [batch, channels, height, width] -> logits [batch, classes]."""
-        pooled = self.features(x).mean(dim=(2, 3))
-        logits: Tensor = self.classifier(self.dropout(pooled))
+        features = self.features(x)
+        pooled = features.mean(dim=(2, 3)) if self.head == "mean" else features.amax(dim=(2, 3))
+        logits: Tensor = self.classifier(pooled) * self.head_scale
         return logits
 
 
 def set_epoch(network: nn.Module, epoch: int) -> None:
     """Tell every kernel that anneals which training epoch starts."""
-    from memristor_plugins.interfaces.kernel import Kernel
-
     for module in network.modules():
         if isinstance(module, Kernel):
             module.set_epoch(epoch)
@@ -92,6 +90,3 @@ def set_epoch(network: nn.Module, epoch: int) -> None:
 def count_parameters(network: nn.Module) -> int:
     """Trained values."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-__all__ = ["LAYERS", "VGG", "count_parameters", "set_epoch", "torch"]

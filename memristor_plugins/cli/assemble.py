@@ -59,9 +59,7 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
     data: ImageDataModule = build(config.data, "data")
     # Everything random before the first step follows from the seed.
     pl.seed_everything(seed, verbose=False)
-    network = build(
-        config.model, "model", kernel=kernel, input_shape=data.input_shape, num_classes=data.num_classes
-    )
+    network = build(config.model, "model", kernel=kernel, input_shape=data.input_shape, num_classes=data.num_classes)
     module = ImageClassifier(
         network,
         stack,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from memristor_plugins.cli.assemble import assemble
 from memristor_plugins.cli.hydra_run import run
 from memristor_plugins.cli.measure import measure
+from memristor_plugins.cli.memory import keep_buffers
 from memristor_plugins.crossbar.convert import explain
 from memristor_plugins.errors import ConfigError, MemristorError
 from memristor_plugins.reporting import table
@@ -28,8 +30,9 @@ def main(arguments: list[str]) -> int:
     try:
         arguments = recompose(arguments)
     except MemristorError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        print(f"error: {error}", file=sys.stderr)
         return 2
+    keep_buffers()
     return run("evaluate", evaluate, arguments)
 
 

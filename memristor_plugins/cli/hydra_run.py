@@ -188,9 +188,7 @@ def _arguments(argv: list[str]) -> tuple[argparse.ArgumentParser, argparse.Names
     if unknown:
         raise ConfigError(unknown[0], f"no such flag; {nearest(unknown[0], flags)}")
     if args.experimental_rerun is not None:
-        raise ConfigError(
-            "--experimental-rerun", "not supported: it loads a pickle; repeat the overrides instead"
-        )
+        raise ConfigError("--experimental-rerun", "not supported: it loads a pickle; repeat the overrides instead")
     if args.config_dir is not None and not os.path.isdir(args.config_dir):
         raise ConfigError("--config-dir", f"no such folder: {args.config_dir}")
     return parser, args
@@ -200,17 +198,15 @@ def _per_job(overrides: list[str]) -> list[str]:
     """Overrides of a sweep, with settings that only a swept option has kept from the sweep's own composition.
 
     Hydra composes once without the swept options: `-m kernel=dynamic,heterosynaptic kernel.banks=2` would
-    fail there if the default kernel had no banks. As a choice of one value a setting is seen by the jobs alone,
-    which Hydra checks before it starts the first.
+    fail there if the default kernel had no banks. As a choice of one value a setting is seen by the jobs
+    alone, which Hydra checks before it starts the first.
     """
     parsed = OverridesParser.create().parse_overrides(overrides)
     if not any(o.is_sweep_override() and "." not in o.key_or_group for o in parsed):
         return overrides
     return [
         f"{o.key_or_group}=choice({line.partition('=')[2]})"
-        if "." in o.key_or_group
-        and line[0] not in "+~"
-        and not (o.is_sweep_override() or o.is_hydra_override())
+        if "." in o.key_or_group and line[0] not in "+~" and not (o.is_sweep_override() or o.is_hydra_override())
         else line
         for o, line in zip(parsed, overrides, strict=True)
     ]

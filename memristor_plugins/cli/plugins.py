@@ -103,9 +103,7 @@ def _show(name: str, as_json: bool) -> int:
     from rich.text import Text
 
     console = _console()
-    console.print(
-        Text.assemble((_title(plugin), "bold cyan"), (f"  {plugin.distribution} {plugin.version}", "dim"))
-    )
+    console.print(Text.assemble((_title(plugin), "bold cyan"), (f"  {plugin.distribution} {plugin.version}", "dim")))
     console.print(Text(plugin.target, "dim"), soft_wrap=True)
     console.print()
     console.print(Text(_reflowed(doc, console.width)), soft_wrap=True)

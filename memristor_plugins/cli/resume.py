@@ -50,7 +50,7 @@ def _newest(config: DictConfig, root: Path) -> Path | None:
 
 
 def _comparable(config: object) -> object:
-    plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[arg-type]
+    plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     # What changes neither the network nor its training: how far it is trained, how it is resumed and shown.
     for name in ("ckpt_path", "explain", "chips", "times", "chip_precision", "logger", "checkpoint"):

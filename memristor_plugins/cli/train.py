@@ -1,108 +1,21 @@
-"""`memristor train`: train a network, run it on chips, and say what an inference costs."""
+"""`memristor train`: the command."""
 
 from __future__ import annotations
 
-import time
-import warnings
-from pathlib import Path
-from typing import Any
+from omegaconf import DictConfig
 
-import pytorch_lightning as pl
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from rich.console import Console
-
-from memristor_plugins.cli.assemble import Assembly, assemble
 from memristor_plugins.cli.hydra_run import run
-from memristor_plugins.cli.measure import measure
-from memristor_plugins.cli.resume import checkpoint_to_resume
-from memristor_plugins.crossbar.convert import explain
-from memristor_plugins.reporting import table
-from memristor_plugins.tracking.loggers import logger
-from memristor_plugins.tracking.record import RunRecord
-
-# Lightning's advice on things decided here: batches are tensors in memory, and one device has no workers.
-QUIET = (
-    ".*does not have many workers.*",
-    ".*isinstance\\(treespec, LeafSpec\\).*",
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*The number of training batches .* is smaller than the logging interval.*",
-    ".*You're resuming from a checkpoint that ended before the epoch ended.*",
-)
+from memristor_plugins.cli.memory import keep_buffers
 
 
 def main(arguments: list[str]) -> int:
     """Run `memristor train` on Hydra arguments and overrides; returns the exit code."""
-    return run("train", train, arguments)
+    keep_buffers()
+    return run("train", _task, arguments)
 
 
-def train(config: DictConfig) -> None:
-    """One training run, from a composed config."""
-    hydra = HydraConfig.get()
-    start = time.monotonic()
-    built = assemble(config, list(hydra.overrides.task))
-    folder, resumed = checkpoint_to_resume(config, Path(hydra.runtime.output_dir))
-    if config.explain:
-        table.plans(explain(built.module.network))
-    record = RunRecord(folder)
-    record.config(config)
-    record.provenance({"overrides": list(hydra.overrides.task), "data": built.data.name})
-    group = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
-    resolved: Any = OmegaConf.to_container(config, resolve=True)
-    with logger(resolved["logger"], folder, resolved, group) as log, warnings.catch_warnings():
-        for message in QUIET:
-            warnings.filterwarnings("ignore", message)
-        metrics, trainer = _fit(built, record, log, resumed)
-        trained = time.monotonic()
-        measure(built, record, metrics, trainer.strategy.root_device, bool(trainer.fast_dev_run))
-        if log is not None:
-            log.log_metrics({k: v for k, v in metrics.items() if isinstance(v, int | float)})
-    record.provenance(
-        {
-            "overrides": list(hydra.overrides.task),
-            "data": built.data.name,
-            "seconds_training": round(trained - start, 1),
-            "seconds_total": round(time.monotonic() - start, 1),
-        }
-    )
-    Console().print(f"run folder: {_shown(folder)}", highlight=False, soft_wrap=True)
+def _task(config: DictConfig) -> None:
+    # Imported once a config has composed: a mistyped option answers without waiting for Lightning.
+    from memristor_plugins.cli.training import train
 
-
-def _fit(
-    built: Assembly, record: RunRecord, log: Any, resumed: Path | None
-) -> tuple[dict[str, Any], pl.Trainer]:
-    checkpoints = record.folder / "checkpoints"
-    arguments = dict(built.trainer_arguments)
-    callbacks: list[pl.Callback] = []
-    if arguments.get("enable_checkpointing", True) and not arguments.get("fast_dev_run"):
-        # Last, not best: recipes have a fixed length, and the state to resume from is the last one.
-        callbacks.append(ModelCheckpoint(dirpath=checkpoints, filename="last", save_top_k=1, every_n_epochs=1))
-    if arguments.get("enable_progress_bar", True) and Console(stderr=True).is_terminal:
-        callbacks.append(RichProgressBar())
-    else:
-        arguments["enable_progress_bar"] = False
-    trainer = pl.Trainer(
-        **{**arguments, "logger": log if log is not None else False, "callbacks": callbacks},
-        default_root_dir=record.folder,
-    )
-    module = built.module
-    trainer.fit(module, datamodule=built.data, ckpt_path=resumed, weights_only=resumed is not None)
-    # Ranges are frozen on training images at time 0, with the final weights, before any test image is seen.
-    module.calibrate()
-    if not trainer.fast_dev_run and arguments.get("enable_checkpointing", True):
-        trainer.save_checkpoint(checkpoints / "last.ckpt")
-    metrics: dict[str, Any] = {
-        k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val/", "train/"))
-    }
-    trainer.test(module, datamodule=built.data, verbose=False)
-    metrics.update({k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("test/")})
-    return metrics, trainer
-
-
-def _shown(folder: Path) -> str:
-    try:
-        return str(folder.relative_to(Path.cwd()))
-    except ValueError:
-        return str(folder)
+    train(config)

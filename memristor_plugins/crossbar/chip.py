@@ -84,9 +84,7 @@ def programme(stack: Stack, matrix: Tensor, *, seed: int, layer: str, key: str =
 
 def _moved(chip: LayerChip, device: torch.device) -> LayerChip:
     drawn = {n: s.to(device) if isinstance(s, Tensor) else s for n, s in chip.drawn.items()}
-    return replace(
-        chip, state=chip.state.map(lambda t: t.to(device)), scale=chip.scale.to(device), drawn=drawn
-    )
+    return replace(chip, state=chip.state.map(lambda t: t.to(device)), scale=chip.scale.to(device), drawn=drawn)
 
 
 @dataclass(frozen=True)

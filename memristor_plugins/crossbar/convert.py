@@ -44,9 +44,7 @@ def _replace(module: nn.Module, stack: Stack, prefix: str) -> None:
         if isinstance(child, CONVERTED):
             setattr(module, name, AnalogLayer(child, stack, path))
         elif isinstance(child, nn.Conv1d | nn.Conv3d | nn.modules.conv._ConvTransposeNd):
-            raise SimulationError(
-                f"layer '{path}': {type(child).__name__} is not simulated; Conv2d and Linear are"
-            )
+            raise SimulationError(f"layer '{path}': {type(child).__name__} is not simulated; Conv2d and Linear are")
         else:
             _replace(child, stack, f"{path}.")
 

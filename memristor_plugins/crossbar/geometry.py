@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -63,6 +64,10 @@ class Geometry:
         # [..., g, h, w, i] -> [g, ..., i, h, w]
         w = w.permute(n, *range(n), n + 3, n + 1, n + 2)
         return w.reshape(-1, self.in_channels // self.groups, *self.kernel_size)
+
+    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """x [batch, in, h, w] under kernels [n * groups, in / groups, kh, kw], in the layer's geometry."""
+        return F.conv2d(x, kernel, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Pixels of the output."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar import sums
@@ -30,13 +29,13 @@ class Reading:
 
     Args:
         x: converted inputs [batch, channels, height, width], in input units.
-        gains: physical gain of each bank and node [batch, banks, nodes].
+        gains: physical gain of each bank and node [batch, banks, nodes]; None: one everywhere, one node.
         readout: what the converters saw.
         modulation: factors of this batch.
     """
 
     x: Tensor
-    gains: Tensor
+    gains: Tensor | None
     readout: Readout
     modulation: Modulation
 
@@ -72,7 +71,7 @@ class AnalogLayer(nn.Module):
             self.kernel = digital.kernel
         else:
             self.weight: nn.Parameter = digital.weight  # type: ignore[assignment]
-        self.bias = digital.bias
+        self.bias: nn.Parameter | None = digital.bias  # type: ignore[assignment]
         device = self.matrix().device
         # [0, 0] means not calibrated.
         self.register_buffer("input_range", torch.zeros(2, device=device))
@@ -98,9 +97,7 @@ class AnalogLayer(nn.Module):
     @property
     def plan(self) -> Plan:
         """How evaluation is computed."""
-        return choose(
-            self.stack, self.geometry, banks=self.banks, gated=self.gated, modulated=self.banks > 1
-        )
+        return choose(self.stack, self.geometry, banks=self.banks, gated=self.gated, modulated=self.banks > 1)
 
     def matrix(self) -> Tensor:
         """Weights as they stand on the arrays, [banks, groups, rows, cols]."""
@@ -237,22 +234,33 @@ class AnalogLayer(nn.Module):
         x = self._convert_input(x, modulation, stack)
         gains, digital = self._gains(modulation, stack, torch.zeros(1, device=x.device))
         weight, variance = self._train_sample(stack, key, gains)
-        if stack.at(Site.SUM) is None and variance is None:
-            kernel = self.geometry.to_kernel(weight).view(self.geometry.groups, self.banks, -1, *self._banks().shape[2:])
-            factor = digital if gains is None else gains[..., 0]
-            return self._convolve(
-                x, kernel.transpose(0, 1).flatten(1, 2), Modulation(bank=factor, output=modulation.output)
-            )
-        columns = sums.Columns(
-            geometry=self.geometry,
-            rows=self.geometry.rows,
-            weight=weight[None, :, None],
-            variance=None if variance is None else variance[None, :, None],
-            gains=gains,
-            normals=NormalSource(derive(self.seed, self.name, f"read{key}")) if variance is not None else None,
-            **self._sum_converter(stack, self.plan.row_tiles**0.5),
-        )
-        return self._combine(sums.whole(x, columns)[0], digital, modulation)
+        normals = NormalSource(derive(self.seed, self.name, f"read{key}")) if variance is not None else None
+        converter = self._sum_converter(stack, self.plan.row_tiles**0.5)
+        y: Tensor | None = None
+        for bank in range(self.banks):
+            part = self._product(x, weight[bank])
+            if gains is not None:
+                part = part * gains[:, bank, :, None, None].to(part.dtype)
+            if variance is not None and normals is not None:
+                with torch.no_grad():
+                    std = self._product(x.square(), variance[bank]).clamp_min_(0).sqrt_()
+                    if gains is not None:
+                        std = std * gains[:, bank, :, None, None].to(std.dtype)
+                    noise = normals.fill_(torch.empty_like(std, dtype=torch.float32)).to(std.dtype).mul_(std)
+                part = part + noise
+            if converter["observe"] is not None:
+                converter["observe"](part)
+            if converter["convert"] is not None:
+                part = converter["convert"](part)
+            if digital is not None:
+                part = part * digital[:, bank, None, None, None].to(part.dtype)
+            y = part if y is None else y + part
+        assert y is not None, "a layer has at least one bank"
+        return y if modulation.output is None else y * modulation.output[:, :, None, None].to(y.dtype)
+
+    def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """One bank [groups, rows, cols] applied to x."""
+        return self.geometry.convolve(x, self.geometry.to_kernel(matrix))
 
     def _train_sample(self, stack: Stack, key: str, gains: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Weights of a fresh chip [banks, groups, rows, cols], gradient passing to the clean ones; noise variance."""
@@ -281,7 +289,8 @@ class AnalogLayer(nn.Module):
             return x
         if self._must_observe(self.input_range, "input"):
             _widen(self.input_range, effect.calibrate(x))
-        return effect.apply(x, None, Context(stack.device, full_scale=self.input_range))
+        converted: Tensor = effect.apply(x, None, Context(stack.device, full_scale=self.input_range))
+        return converted
 
     def _sum_converter(self, stack: Stack, shrink: float) -> dict[str, Any]:
         """How a column's sums are observed and converted, each divided by `shrink` first."""
@@ -293,7 +302,9 @@ class AnalogLayer(nn.Module):
             _widen(self.sum_range, effect.calibrate(partial / shrink))
 
         def convert(partial: Tensor) -> Tensor:
-            return effect.apply(partial, None, Context(stack.device, full_scale=self.sum_range * shrink))
+            context = Context(stack.device, full_scale=self.sum_range * shrink)
+            converted: Tensor = effect.apply(partial, None, context)
+            return converted
 
         return {"observe": observe if self._must_observe(self.sum_range, "sum") else None, "convert": convert}
 

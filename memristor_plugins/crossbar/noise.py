@@ -26,7 +26,7 @@ class NormalSource:
         self.streams = [Generator(device=parent.device).manual_seed(s) for s in seeds]
 
     def fill_(self, out: Tensor) -> Tensor:
-        """Fill a contiguous tensor in place and return it."""
+        """Fill a dense tensor of any memory format in place and return it."""
         if out.device.type != "cpu" or out.numel() < SMALL:
             return out.normal_(generator=self.streams[0])
         inference = torch.is_inference_mode_enabled()  # a state of the thread, to be passed on
@@ -35,5 +35,6 @@ class NormalSource:
             with torch.inference_mode(inference), torch.no_grad():
                 part.normal_(generator=stream)
 
-        list(_pool().map(fill, out.view(-1).chunk(STREAMS), self.streams))
+        flat = out.as_strided((out.numel(),), (1,))
+        list(_pool().map(fill, flat.chunk(STREAMS), self.streams))
         return out

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analog_layers, running
@@ -73,23 +72,17 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     height, width = geometry.output_size(x.shape[2], x.shape[3])
     full = float(layer.input_range.abs().max()) or float(x.abs().max()) or 1.0
     volts_per_unit = layer.stack.device.read_voltage / full
-    options = {
-        "stride": geometry.stride,
-        "padding": geometry.padding,
-        "dilation": geometry.dilation,
-        "groups": geometry.groups,
-    }
     # Sum over pixels of v^2 G of each bank and node: a convolution of x^2 with each row's conductance.
     banks, nodes = readout.row_g.shape[:2]
     rows = geometry.row_kernel(readout.row_g)
-    power = F.conv2d(x.square(), rows, **options).double().sum(dim=(2, 3))
+    power = geometry.convolve(x.square(), rows).double().sum(dim=(2, 3))
     power = power.view(batch, geometry.groups, banks, nodes).sum(dim=1) * volts_per_unit**2
     if reading.gains is not None:
         power = power * reading.gains.double()
         _observe_gate(sums, layer, reading.gains.sum(dim=-1))
     sums.power += float(power.sum())
     ones = torch.ones(geometry.groups, geometry.in_channels // geometry.groups, *geometry.kernel_size, device=x.device)
-    sums.nonzero += float(F.conv2d((x != 0).float(), ones, **options).double().sum()) * geometry.cols
+    sums.nonzero += float(geometry.convolve((x != 0).float(), ones).double().sum()) * geometry.cols
     sums.images += batch
     sums.positions = height * width
     sums.input_values = x[0].numel()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from memristor_plugins.crossbar.geometry import Geometry, Segment, offset, shifted_rows, tiles
@@ -46,13 +45,11 @@ class Columns:
         if square_sums is None or self.normals is None:
             return sums
         with torch.no_grad():
-            variance = _weigh(square_sums, gains)
-            if gains is not None:
-                variance = variance * gains.sum(dim=-1).view(gains.shape[0], 1, 1, -1, 1)
-            std = variance.clamp_min_(0).sqrt_()
+            # Variances are told over the squared nominal gain, which the weights of the nodes add up to.
+            total = None if gains is None else gains * gains.sum(dim=-1, keepdim=True)
+            std = _weigh(square_sums, total).clamp_min_(0).sqrt_()
             noise = self.normals.fill_(torch.empty(sums.shape, dtype=torch.float32, device=sums.device))
-            noise = noise.to(sums.dtype).mul_(std)
-        return sums + noise if sums.requires_grad else sums.add_(noise)
+        return torch.addcmul(sums, noise.to(sums.dtype), std)
 
 
 def _weigh(sums: Tensor, gains: Tensor | None) -> Tensor:
@@ -76,17 +73,11 @@ def whole(x: Tensor, columns: Columns) -> Tensor:
         [converters, batch, banks, height', width', out].
     """
     geometry = columns.geometry
-    options = {
-        "stride": geometry.stride,
-        "padding": geometry.padding,
-        "dilation": geometry.dilation,
-        "groups": geometry.groups,
-    }
     converters, banks, nodes = columns.weight.shape[:3]
     height, width = geometry.output_size(x.shape[2], x.shape[3])
 
     def run(inputs: Tensor, matrix: Tensor) -> Tensor:
-        y = F.conv2d(inputs, geometry.to_kernel(matrix).to(inputs.dtype), **options).permute(0, 2, 3, 1)
+        y = geometry.convolve(inputs, geometry.to_kernel(matrix).to(inputs.dtype)).permute(0, 2, 3, 1)
         y = y.reshape(y.shape[0], height * width, geometry.groups, converters, banks, nodes, geometry.cols)
         # Groups join the columns: [batch, pixels, converters, banks, nodes, out].
         return y.permute(0, 1, 3, 4, 5, 2, 6).reshape(*y.shape[:2], converters, banks, nodes, -1)
@@ -134,12 +125,12 @@ def tiled(x: Tensor, columns: Columns) -> Tensor:
                     raw_squares = squares.product(segments, variances[group], group).view(raw.shape)
                 sums = columns.finish(raw, raw_squares, gains)
                 if columns.observe is not None:
-                    columns.observe(rows.crop(sums))
+                    columns.observe(sums)
                 if columns.convert is not None:
                     sums = columns.convert(sums)
                 total = sums if total is None else total.add_(sums)
             assert total is not None, "a layer has at least one row"
-            out[first : first + chunk, :, :, :, :, group] = rows.crop(total)
+            out[first : first + chunk, :, :, :, :, group] = total.unflatten(1, (height, width))
     y = out.reshape(x.shape[0], height, width, converters, banks, geometry.out_channels)
     return y.permute(3, 0, 4, 1, 2, 5)
 
@@ -160,12 +151,18 @@ class _Rows:
         self.flat, (self.hp, self.wp) = shifted_rows(x, geometry)
 
     def product(self, segments: list[Segment], matrix: Tensor, group: int) -> Tensor:
-        """Sums of one array [pixels, cols]; with a stride of one, pixels of the padded input are computed too."""
+        """Sums of one array [batch * pixels, cols].
+
+        With a stride of one the product runs over the padded image, whose rows are views; the border is cut off after.
+        """
         first, *rest = list(self._operands(segments, matrix, group))
         out = torch.mm(*first)
         for signal, weight in rest:
             out = out.addmm_(signal, weight)
-        return out
+        if not self.dense:
+            return out
+        image = out.view(self.batch, self.hp, self.wp, -1)
+        return image[:, : self.height, : self.width].reshape(-1, out.shape[-1])
 
     def _operands(self, segments: list[Segment], matrix: Tensor, group: int) -> Iterator[tuple[Tensor, Tensor]]:
         base = group * (self.geometry.in_channels // self.geometry.groups)
@@ -178,9 +175,3 @@ class _Rows:
                 image = image[:, : (self.height - 1) * sh + 1 : sh, : (self.width - 1) * sw + 1 : sw]
                 signal = image.reshape(-1, s.stop - s.start)
             yield signal, matrix[s.row : s.row + s.stop - s.start]
-
-    def crop(self, sums: Tensor) -> Tensor:
-        """[batch, pixels, ...] -> [batch, height, width, ...], the pixels of the output alone."""
-        if not self.dense:
-            return sums.unflatten(1, (self.height, self.width))
-        return sums.unflatten(1, (self.hp, self.wp))[:, : self.height, : self.width]

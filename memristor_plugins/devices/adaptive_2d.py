@@ -54,9 +54,7 @@ class Adaptive2D(Device):
             float, Param("read voltage of the largest input", unit="V", source=HEADLINE, gt=0)
         ] = 0.1,
         read_time: Annotated[float, Param("duration of one read", unit="s", source=HEADLINE, gt=0)] = 10e-9,
-        gate_limit: Annotated[
-            float, Param("the gate reaches +- this", unit="V", source=HEADLINE, gt=0)
-        ] = 2.0,
+        gate_limit: Annotated[float, Param("the gate reaches +- this", unit="V", source=HEADLINE, gt=0)] = 2.0,
         programming_std: Annotated[
             float, Param("std of the error after write-verify, over g_max", source=HEADLINE, ge=0, le=1)
         ] = 0.02,
@@ -64,49 +62,31 @@ class Adaptive2D(Device):
             float, Param("lognormal sigma of the highest reachable conductance", source=HEADLINE, ge=0, le=1)
         ] = 0.1,
         d2d_beta: Annotated[float, Param("lognormal sigma of beta", source=HEADLINE, ge=0, le=1)] = 0.05,
-        read_noise_on: Annotated[
-            float, Param("std of a read at g_max, over G", source=HEADLINE, ge=0, le=1)
-        ] = 0.01,
-        read_noise_off: Annotated[
-            float, Param("std of a read at g_min, over G", source=HEADLINE, ge=0, le=1)
-        ] = 0.05,
+        read_noise_on: Annotated[float, Param("std of a read at g_max, over G", source=HEADLINE, ge=0, le=1)] = 0.01,
+        read_noise_off: Annotated[float, Param("std of a read at g_min, over G", source=HEADLINE, ge=0, le=1)] = 0.05,
         retention_tau: Annotated[
             float, Param("median retention time of a verified cell", unit="s", source=HEADLINE, gt=0)
         ] = 1e7,
-        retention_sigma: Annotated[
-            float, Param("lognormal sigma of the retention time", source=HEADLINE, ge=0)
-        ] = 0.5,
+        retention_sigma: Annotated[float, Param("lognormal sigma of the retention time", source=HEADLINE, ge=0)] = 0.5,
         g_off: Annotated[float, Param("conductance without a filament", unit="S", source=MODEL, gt=0)] = 1e-9,
         g_on0: Annotated[
             float, Param("conductance of a complete filament at E_F = 0", unit="S", source=MODEL, gt=0)
         ] = 20e-6,
         beta: Annotated[float, Param("gate sensitivity of the conductance; either sign", source=MODEL)] = 0.3,
-        oxide_thickness: Annotated[
-            float, Param("gate oxide, SiO2 equivalent", unit="m", source=MODEL, gt=0)
-        ] = 10e-9,
+        oxide_thickness: Annotated[float, Param("gate oxide, SiO2 equivalent", unit="m", source=MODEL, gt=0)] = 10e-9,
         v_dirac: Annotated[float, Param("gate voltage of charge neutrality", unit="V", source=MODEL)] = 0.0,
-        n0: Annotated[
-            float, Param("residual carrier density of graphene", unit="m^-2", source=MODEL, gt=0)
-        ] = 2e15,
+        n0: Annotated[float, Param("residual carrier density of graphene", unit="m^-2", source=MODEL, gt=0)] = 2e15,
         r_series: Annotated[
             float, Param("series resistance, the same at all gate voltages", unit="ohm", source=MODEL, ge=0)
         ] = 0.0,
         v0: Annotated[float, Param("voltage scale of silver migration", unit="V", source=MODEL, gt=0)] = 0.04,
-        v_set0: Annotated[
-            float, Param("set voltage at E_F = 0 in the ramp", unit="V", source=MODEL, gt=0)
-        ] = 0.4,
-        ramp: Annotated[
-            float, Param("ramp rate of which v_set0 is told", unit="V/s", source=MODEL, gt=0)
-        ] = 1.0,
+        v_set0: Annotated[float, Param("set voltage at E_F = 0 in the ramp", unit="V", source=MODEL, gt=0)] = 0.4,
+        ramp: Annotated[float, Param("ramp rate of which v_set0 is told", unit="V/s", source=MODEL, gt=0)] = 1.0,
         eta: Annotated[float, Param("gate sensitivity of the set voltage; either sign", source=MODEL)] = 0.6,
-        chi: Annotated[
-            float, Param("gate sensitivity of the filament's lifetime; either sign", source=MODEL)
-        ] = 0.15,
+        chi: Annotated[float, Param("gate sensitivity of the filament's lifetime; either sign", source=MODEL)] = 0.15,
         k_w: Annotated[float, Param("consolidation rate", unit="1/s", source=MODEL, ge=0)] = 5.0,
         tau_s: Annotated[float, Param("lifetime of a fresh filament", unit="s", source=MODEL, gt=0)] = 0.05,
-        tau_l: Annotated[
-            float, Param("lifetime of a consolidated filament", unit="s", source=MODEL, gt=0)
-        ] = 1e4,
+        tau_l: Annotated[float, Param("lifetime of a consolidated filament", unit="s", source=MODEL, gt=0)] = 1e4,
         tau_w: Annotated[float, Param("lifetime of the consolidation", unit="s", source=MODEL, gt=0)] = 1e4,
     ) -> None:
         if beta == 0:
@@ -192,9 +172,7 @@ class Adaptive2D(Device):
             SimulationError: `seconds` is negative.
         """
         if not seconds >= 0:
-            raise SimulationError(
-                f"a cell has no conductance {seconds:g} s after programming; seconds must be >= 0"
-            )
+            raise SimulationError(f"a cell has no conductance {seconds:g} s after programming; seconds must be >= 0")
         if seconds == 0:
             return state.g
         lifetime: Tensor | float = self.retention_tau
@@ -211,9 +189,7 @@ class Adaptive2D(Device):
             g, g_min=self.g_min, g_max=self.g_max, at_min=self.read_noise_off, at_max=self.read_noise_on
         )
 
-    def current(
-        self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0
-    ) -> Tensor:
+    def current(self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0) -> Tensor:
         """I = V / (1/G + R_s) in amperes; `g` is the conductance under the gate voltage, `gain` included.
 
         R_s is the same at all gate voltages and temperatures, so neither has an effect of its own. Valid
@@ -246,9 +222,7 @@ class Adaptive2D(Device):
         give voltages outside the gate range.
         """
         fermi = physics.fermi_level_of_exponent(self._exponent_top(gain) + gain.log() / self.beta)
-        return physics.gate_voltage(
-            fermi, oxide_thickness=self.oxide_thickness, v_dirac=self.v_dirac, n0=self.n0
-        )
+        return physics.gate_voltage(fermi, oxide_thickness=self.oxide_thickness, v_dirac=self.v_dirac, n0=self.n0)
 
     def _exponent_change(self, v_gate: Tensor) -> Tensor:
         """E_F / 4kT under `v_gate` volts, less that at the largest-gain voltage: exactly 0 there."""
@@ -263,9 +237,7 @@ class Adaptive2D(Device):
 
     def fermi_level(self, v_gate: Tensor) -> Tensor:
         """Graphene's Fermi level in eV under `v_gate` volts."""
-        return physics.fermi_level(
-            v_gate, oxide_thickness=self.oxide_thickness, v_dirac=self.v_dirac, n0=self.n0
-        )
+        return physics.fermi_level(v_gate, oxide_thickness=self.oxide_thickness, v_dirac=self.v_dirac, n0=self.n0)
 
     def on_conductance(self, v_gate: Tensor) -> Tensor:
         """Conductance in siemens of a nominal cell's complete filament (x = 1) under `v_gate` volts."""
@@ -294,9 +266,7 @@ class Adaptive2D(Device):
         )
 
 
-def _lognormal(
-    median: float, sigma: float, shape: torch.Size | tuple[int, ...], generator: Generator
-) -> Tensor:
+def _lognormal(median: float, sigma: float, shape: torch.Size | tuple[int, ...], generator: Generator) -> Tensor:
     """median * exp(sigma z) of `shape`, float32; without spread a view of one number, nothing drawn."""
     if sigma == 0:
         return torch.tensor(median, device=generator.device).expand(shape)

@@ -77,8 +77,6 @@ class Ideal(Device):
         """`g` itself."""
         return g
 
-    def current(
-        self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0
-    ) -> Tensor:
+    def current(self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0) -> Tensor:
         """I = G V, amperes; `g` (siemens) and `v` (volts) broadcast. No gate: `v_gate` has no effect."""
         return g * v

@@ -73,8 +73,7 @@ class Brain(EnergyEstimator):
         if computation + communication > power:
             raise ConfigError(
                 "energies.brain.power",
-                "must be at least computation + communication, "
-                f"{computation + communication:g} W; got {power:g}",
+                f"must be at least computation + communication, {computation + communication:g} W; got {power:g}",
             )
         self.account: Account = account
         self.power = power

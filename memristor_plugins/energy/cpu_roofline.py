@@ -38,19 +38,13 @@ class CPURoofline(EnergyEstimator):
         name: Annotated[str, Param("what a caption calls the processor", source=LUMI)] = "EPYC 7763 FP32",
         power: Annotated[
             float,
-            Param(
-                "design power of the socket", unit="W", source="AMD EPYC 7763 product page: default TDP", gt=0
-            ),
+            Param("design power of the socket", unit="W", source="AMD EPYC 7763 product page: default TDP", gt=0),
         ] = 280.0,
         peak: Annotated[
             float,
-            Param(
-                "arithmetic rate in FP32", unit="FLOP/s", source=f"{LUMI}: 64 x 2.45 GHz x 2 x 16 FLOP", gt=0
-            ),
+            Param("arithmetic rate in FP32", unit="FLOP/s", source=f"{LUMI}: 64 x 2.45 GHz x 2 x 16 FLOP", gt=0),
         ] = 5.0176e12,
-        bandwidth: Annotated[
-            float, Param("main memory of a socket", unit="B/s", source=LUMI, gt=0)
-        ] = 204.8e9,
+        bandwidth: Annotated[float, Param("main memory of a socket", unit="B/s", source=LUMI, gt=0)] = 204.8e9,
         batch: Annotated[
             int,
             Param("images a batch; weights are read once for all of them", source="assumed: one image", ge=1),
@@ -61,9 +55,7 @@ class CPURoofline(EnergyEstimator):
         ] = 1.0,
         traffic: Annotated[
             Traffic,
-            Param(
-                "what passes main memory: all, weights only, or none", source="assumed: layers are not fused"
-            ),
+            Param("what passes main memory: all, weights only, or none", source="assumed: layers are not fused"),
         ] = "all",
     ) -> None:
         self.machine = Machine(name, power, peak, bandwidth, value_bytes=4)

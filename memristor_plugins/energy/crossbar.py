@@ -101,7 +101,14 @@ class Crossbar(EnergyEstimator):
             ),
         ] = 0.98e-15,
         gate_bits: Annotated[
-            int, Param("gate DAC resolution where the stack has no gate effect", unit="bit", source="assumed: the headline stack", ge=1, le=24)
+            int,
+            Param(
+                "gate DAC resolution where the stack has no gate effect",
+                unit="bit",
+                source="assumed: the headline stack",
+                ge=1,
+                le=24,
+            ),
         ] = 6,
         gate_dac_fom: Annotated[
             float,
@@ -134,9 +141,7 @@ class Crossbar(EnergyEstimator):
                 ge=0,
             ),
         ] = 50e-15,
-        int8_multiply: Annotated[
-            float, Param("8-bit multiplication", unit="J", source=HOROWITZ, ge=0)
-        ] = 0.2e-12,
+        int8_multiply: Annotated[float, Param("8-bit multiplication", unit="J", source=HOROWITZ, ge=0)] = 0.2e-12,
         int32_add: Annotated[float, Param("32-bit addition", unit="J", source=HOROWITZ, ge=0)] = 0.1e-12,
         digital_op: Annotated[
             float,
@@ -244,8 +249,8 @@ class Crossbar(EnergyEstimator):
             )
         if any(layer.gate_updates or layer.gate_cells for layer in layers):
             stated.append(
-                f"gate: {self.gate_dac_fom * 1e15:g} fJ a level of its DACs, {self.gate_capacitance * 1e15:g} fF a cell, "
-                f"{self.gate_driver:g} C V^2 a step (assumed)"
+                f"gate: {self.gate_dac_fom * 1e15:g} fJ a level of its DACs, "
+                f"{self.gate_capacitance * 1e15:g} fF a cell, {self.gate_driver:g} C V^2 a step (assumed)"
             )
         if any(layer.bank_multiplies for layer in layers):
             stated.append("bank factors are applied digitally in part or everywhere")

@@ -74,15 +74,11 @@ class GPURoofline(EnergyEstimator):
         ] = 1.0,
         traffic: Annotated[
             Traffic,
-            Param(
-                "what passes main memory: all, weights only, or none", source="assumed: layers are not fused"
-            ),
+            Param("what passes main memory: all, weights only, or none", source="assumed: layers are not fused"),
         ] = "all",
     ) -> None:
         if part not in PARTS:
-            raise ConfigError(
-                "energies.gpu_roofline.part", f"no part '{part}'; {nearest(part, get_args(Part))}"
-            )
+            raise ConfigError("energies.gpu_roofline.part", f"no part '{part}'; {nearest(part, get_args(Part))}")
         self.part = part
         self.batch = batch
         self.utilisation = utilisation

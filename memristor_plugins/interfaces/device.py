@@ -118,9 +118,7 @@ class Device(ABC):
         """Standard deviation of the Gaussian read noise in siemens, of the shape of `g`; None: not Gaussian."""
 
     @abstractmethod
-    def current(
-        self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0
-    ) -> Tensor:
+    def current(self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0) -> Tensor:
         """Current in amperes through cells of low-field conductance `g` at `v` volts (broadcast together)."""
 
     def read(

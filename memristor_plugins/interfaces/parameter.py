@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 
@@ -34,11 +35,11 @@ class Param:
             return "is not a number (nan)"
         unit = f" {self.unit}" if self.unit else ""
         for bound, holds, sign in (
-            (self.ge, lambda b: value >= b, ">="),
-            (self.gt, lambda b: value > b, ">"),
-            (self.le, lambda b: value <= b, "<="),
-            (self.lt, lambda b: value < b, "<"),
+            (self.ge, operator.ge, ">="),
+            (self.gt, operator.gt, ">"),
+            (self.le, operator.le, "<="),
+            (self.lt, operator.lt, "<"),
         ):
-            if bound is not None and not holds(bound):
-                return f"must be {sign} {bound:g}{unit}, got {value:g}"
+            if bound is not None and not holds(value, bound):
+                return f"must be {sign} {bound:g}{unit}, got {value}"
         return None

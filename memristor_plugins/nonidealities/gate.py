@@ -37,9 +37,7 @@ class Gate(NonIdeality):
         """Nominal gains [batch, banks] that the gate DAC can set; the gradient passes straight through."""
         device = context.device
         if not device.gated:
-            raise SimulationError(
-                f"gate needs a device with a third terminal, which {type(device).__name__} has not"
-            )
+            raise SimulationError(f"gate needs a device with a third terminal, which {type(device).__name__} has not")
         low, high = device.gate_range
         step = (high - low) / (2**self.bits - 1)
         with torch.no_grad():

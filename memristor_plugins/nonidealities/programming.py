@@ -29,9 +29,7 @@ class Programming(NonIdeality):
         assert context.generator is not None, "a write draws from the chip's generator"
         if self.strength == 0:
             return context.device.hold(x, generator=context.generator)
-        written = context.device.program(
-            x, generator=context.generator, cells=state, temperature=context.temperature
-        )
+        written = context.device.program(x, generator=context.generator, cells=state, temperature=context.temperature)
         if self.strength == 1:
             return written
         g = (x + self.strength * (written.g - x)).clamp_min(0)

@@ -38,9 +38,7 @@ def logger(
         raise ConfigError("logger.name", f"'{name}' is none; {nearest(str(name), NAMES)}")
 
 
-def _wandb(
-    settings: Mapping[str, Any], folder: Path, config: Mapping[str, Any], group: str | None
-) -> Iterator[Logger]:
+def _wandb(settings: Mapping[str, Any], folder: Path, config: Mapping[str, Any], group: str | None) -> Iterator[Logger]:
     import wandb
     from pytorch_lightning.loggers import WandbLogger
 

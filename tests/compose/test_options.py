@@ -210,9 +210,7 @@ def test_what_does_not_fit_is_one_line(answers: Answers, name: str, line: str) -
 
 def test_a_default_that_no_config_can_hold_is_told(answers: Answers) -> None:
     line = answers["opaque"][0]
-    assert line.startswith(
-        "device=acme_opaque (acme_devices:opaque from acme-devices 1.2): its signature makes no"
-    )
+    assert line.startswith("device=acme_opaque (acme_devices:opaque from acme-devices 1.2): its signature makes no")
     assert "\n" not in line
 
 
@@ -239,8 +237,7 @@ def test_third_party_plugins_are_listed_without_import(site: Path) -> None:
 
 def test_the_command_line_tells_of_a_broken_plugin_in_one_line(site: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from memristor_plugins.cli.hydra_run import run; "
-        "sys.exit(run('stack_only', print, sys.argv[1:]))"
+        "import sys; from memristor_plugins.cli.hydra_run import run; sys.exit(run('stack_only', print, sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "device=acme_broken"],

@@ -74,9 +74,7 @@ def test_rates_are_the_equations_of_the_model(v: float, v_gate: float) -> None:
 
 
 @pytest.mark.parametrize(("v_gate", "v_set"), [(-2.0, 0.593), (0.0, 0.420), (2.0, 0.261)])
-def test_set_voltage_where_a_ramp_of_1_volt_a_second_reaches_1_microsiemens(
-    v_gate: float, v_set: float
-) -> None:
+def test_set_voltage_where_a_ramp_of_1_volt_a_second_reaches_1_microsiemens(v_gate: float, v_set: float) -> None:
     time, _ = integrate(lambda t: t, v_gate, (0.0, 0.0), 1.0, until=(1e-6, 1))
     assert time == pytest.approx(v_set, rel=0.03)
 

@@ -23,9 +23,7 @@ MEMRISTOR = [
 def memristor(*arguments: str, columns: int = 80, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR")}
     environment.update({"COLUMNS": str(columns), **variables})
-    return subprocess.run(
-        [*MEMRISTOR, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([*MEMRISTOR, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
 def refusal(*arguments: str) -> str:
@@ -66,9 +64,7 @@ def test_list_as_json() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize(
-    "arguments", [("list",), ("show", "device/adaptive_2d"), ("show", "nonideality/adc")]
-)
+@pytest.mark.parametrize("arguments", [("list",), ("show", "device/adaptive_2d"), ("show", "nonideality/adc")])
 def test_tables_fit_the_terminal_and_are_plain_when_piped(columns: int, arguments: tuple[str, ...]) -> None:
     done = memristor("plugins", *arguments, columns=columns)
     assert (done.returncode, done.stderr) == (0, "")
@@ -110,8 +106,7 @@ def test_show_as_json() -> None:
         (["trian"], "error: trian: no such command; did you mean 'train'?"),
         (
             ["model=vgg8"],
-            "error: model=vgg8: no such command; "
-            "an override stands after a command: memristor train model=vgg8",
+            "error: model=vgg8: no such command; an override stands after a command: memristor train model=vgg8",
         ),
         (["plugins", "lst"], "error: lst: no such command; did you mean 'list'?"),
         (["plugins", "list", "devices"], "error: devices: no such group; did you mean 'device'?"),

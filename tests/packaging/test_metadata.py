@@ -52,9 +52,7 @@ def test_what_is_installed_is_what_is_declared() -> None:
     assert {(p.group, p.name, p.target) for p in own} == {(g.name, n, t) for g, n, t in ENTRY_POINTS}
 
 
-@pytest.mark.parametrize(
-    ("group", "name", "target"), ENTRY_POINTS, ids=lambda x: x if isinstance(x, str) else x.name
-)
+@pytest.mark.parametrize(("group", "name", "target"), ENTRY_POINTS, ids=lambda x: x if isinstance(x, str) else x.name)
 def test_every_entry_point_fulfils_its_contract(group: registry.Group, name: str, target: str) -> None:
     module, _, attribute = target.partition(":")
     plugin = getattr(importlib.import_module(module), attribute)

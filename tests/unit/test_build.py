@@ -71,8 +71,7 @@ def test_an_orphan_names_its_setting_and_how_to_select_it() -> None:
     option, message = refusal({"bits": 6, "signed": "auto"}, "nonidealities.adc", "nonideality")
     assert option == "nonidealities.adc.bits"
     assert message == (
-        "is set (and nonidealities.adc.signed), but 'adc' is not selected; "
-        "select it with nonideality=[...,adc]"
+        "is set (and nonidealities.adc.signed), but 'adc' is not selected; select it with nonideality=[...,adc]"
     )
     assert "did you mean 'adc'" in refusal({"bits": 6}, "nonidealities.adcc", "nonideality")[1]
     assert refusal({"g_max": 1})[1] == "is set, but nothing is selected there; choose device=NAME"
@@ -87,9 +86,7 @@ def test_nothing_selected_says_how_to_select() -> None:
     assert refusal(None) == ("device", "nothing is selected; choose device=NAME")
 
 
-@pytest.mark.parametrize(
-    "target", ["os.system", "builtins.eval", ADC, "memristor_plugins.devices.ideal.torch.save"]
-)
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", ADC, "memristor_plugins.devices.ideal.torch.save"])
 def test_only_plugins_of_the_group_are_admitted(target: str) -> None:
     option, message = refusal({"_target_": target, "command": "true"})
     assert option == "device._target_"

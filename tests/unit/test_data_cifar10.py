@@ -218,9 +218,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert failure(tiny(tmp_path / "nowhere")).startswith(
         f"data.root: {tmp_path / 'nowhere'} does not exist; expected a folder with cifar-10-python.tar.gz"
     )
-    assert failure(tiny(tmp_path)).startswith(
-        f"data.root: no CIFAR-10 in {tmp_path}; expected cifar-10-python.tar.gz"
-    )
+    assert failure(tiny(tmp_path)).startswith(f"data.root: no CIFAR-10 in {tmp_path}; expected cifar-10-python.tar.gz")
 
 
 @pytest.mark.parametrize("root", ["", 3])
@@ -323,9 +321,7 @@ def test_a_damaged_batch(tmp_path: Path, body: bytes) -> None:
         (np.zeros((4, 3072), np.uint8), [0, 1, 2, 10], "labels are not all integers from 0 to 9"),
     ],
 )
-def test_a_batch_of_another_kind(
-    tmp_path: Path, data: NDArray[np.uint8], labels: list[int], expected: str
-) -> None:
+def test_a_batch_of_another_kind(tmp_path: Path, data: NDArray[np.uint8], labels: list[int], expected: str) -> None:
     write_batches(tmp_path)
     (tmp_path / "data_batch_5").write_bytes(python2_pickle(data, labels))
     assert failure(tiny(tmp_path)) == f"data.root: {tmp_path / 'data_batch_5'}: {expected}"
@@ -416,9 +412,7 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert cache_folder() == tmp_path / "own"
 
 
-def test_the_download_happens_once_and_only_if_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_download_happens_once_and_only_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("MEMRISTOR_PLUGINS_CACHE", str(cache))
     monkeypatch.setenv("no_proxy", "*")

@@ -106,9 +106,7 @@ def test_a_broken_download_leaves_an_older_file_alone(server: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_an_interrupted_download_leaves_nothing(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_download_leaves_nothing(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         assert len(list(tmp_path.iterdir())) == 1
         raise KeyboardInterrupt

@@ -263,9 +263,7 @@ def test_another_device_sees_the_same_images() -> None:
     data.setup()
     for batch in data.train_dataloader():
         there = data.transfer_batch_to_device(batch, torch.device("cuda"), 0)
-        for mine, other in zip(
-            data.prepare(batch, augment=True), data.prepare(there, augment=True), strict=True
-        ):
+        for mine, other in zip(data.prepare(batch, augment=True), data.prepare(there, augment=True), strict=True):
             torch.testing.assert_close(mine, other.cpu(), rtol=0, atol=1e-5)
 
 

@@ -34,9 +34,7 @@ def reference_cutout(images: Tensor, centres: Tensor, size: int, value: float) -
 def distinct(batch: int, channels: int, height: int, width: int) -> Tensor:
     """Images in which (nearly) every pixel differs, so that a wrong index shows."""
     return (
-        (torch.arange(batch * channels * height * width) * 7 % 251)
-        .to(torch.uint8)
-        .view(batch, channels, height, width)
+        (torch.arange(batch * channels * height * width) * 7 % 251).to(torch.uint8).view(batch, channels, height, width)
     )
 
 
@@ -84,9 +82,7 @@ def test_flip_mirrors_the_masked_images_only(data: st.DataObject, shape: tuple[i
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), shapes, st.integers(0, 8))
-def test_cutout_blanks_exactly_the_square(
-    data: st.DataObject, shape: tuple[int, int, int, int], size: int
-) -> None:
+def test_cutout_blanks_exactly_the_square(data: st.DataObject, shape: tuple[int, int, int, int], size: int) -> None:
     images = distinct(*shape).float() + 1
     centre = st.tuples(st.integers(0, shape[2] - 1), st.integers(0, shape[3] - 1))
     centres = torch.tensor(data.draw(st.lists(centre, min_size=shape[0], max_size=shape[0])))

@@ -57,9 +57,7 @@ def assert_normal(sample: Tensor, mean: float, std: float) -> None:
 
 @given(shape=shapes, dtype=dtypes, seed=seeds)
 @settings(max_examples=50, deadline=None)
-def test_every_method_keeps_shape_dtype_and_arguments(
-    shape: tuple[int, ...], dtype: torch.dtype, seed: int
-) -> None:
+def test_every_method_keeps_shape_dtype_and_arguments(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> None:
     device, generator = Adaptive2D(), seeded(seed)
     target = targets(shape, dtype)
     cells = device.fabricate(shape, generator=generator)
@@ -117,9 +115,7 @@ def test_one_seed_gives_one_chip_and_the_global_generator_stays_untouched(seed: 
     other = device.program(target, generator=seeded(seed + 1))
     assert_same(one, same)
     assert not torch.equal(one.g, other.g)
-    assert torch.equal(
-        device.read(one.g, one, generator=seeded(seed)), device.read(one.g, one, generator=seeded(seed))
-    )
+    assert torch.equal(device.read(one.g, one, generator=seeded(seed)), device.read(one.g, one, generator=seeded(seed)))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -232,15 +228,11 @@ def test_retention_times_are_lognormal() -> None:
 def test_all_times_lie_on_one_falling_trajectory(g: float, normal: float, first: float, later: float) -> None:
     device = Adaptive2D()
     target = torch.tensor([g], dtype=torch.float64)
-    state = replace(
-        device.hold(target, generator=seeded()), ageing=torch.tensor([normal], dtype=torch.float64)
-    )
+    state = replace(device.hold(target, generator=seeded()), ageing=torch.tensor([normal], dtype=torch.float64))
     at_first = device.conductance(state, first)
     at_both = device.conductance(state, first + later)
     # Ageing on from an intermediate time arrives where ageing at once does; never below G_off, never rising.
-    torch.testing.assert_close(
-        device.conductance(replace(state, g=at_first), later), at_both, rtol=1e-9, atol=0
-    )
+    torch.testing.assert_close(device.conductance(replace(state, g=at_first), later), at_both, rtol=1e-9, atol=0)
     assert at_both.item() <= at_first.item() * (1 + 1e-12)
     assert at_both.item() >= min(g, 1e-9) * (1 - 1e-12)
     assert torch.equal(device.conductance(state, 0.0), target)
@@ -249,9 +241,7 @@ def test_all_times_lie_on_one_falling_trajectory(g: float, normal: float, first:
 
 def test_a_larger_normal_is_a_longer_retention_time() -> None:
     device = Adaptive2D()
-    state = replace(
-        device.hold(torch.full((3,), 10e-6), generator=seeded()), ageing=torch.tensor([-1.0, 0.0, 1.0])
-    )
+    state = replace(device.hold(torch.full((3,), 10e-6), generator=seeded()), ageing=torch.tensor([-1.0, 0.0, 1.0]))
     short, median, long = device.conductance(state, 1e6).tolist()
     assert short < median < long
 

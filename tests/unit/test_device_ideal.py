@@ -19,9 +19,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     seconds=st.floats(0, 1e9),
 )
 @settings(deadline=None)
-def test_holds_its_target_exactly_and_for_ever(
-    shape: tuple[int, ...], dtype: torch.dtype, seconds: float
-) -> None:
+def test_holds_its_target_exactly_and_for_ever(shape: tuple[int, ...], dtype: torch.dtype, seconds: float) -> None:
     device, generator = Ideal(), seeded()
     before = generator.get_state()
     target = torch.rand(shape, generator=seeded(1), dtype=dtype) * device.g_max

@@ -26,9 +26,7 @@ def profile(digital_ops: float = 0.0, **counts: Any) -> WorkloadProfile:
     return WorkloadProfile((layer,), digital_ops, 10e-9, images=1, data="digits", device="ideal")
 
 
-def toy(
-    workload: WorkloadProfile, batch: int = 1, utilisation: float = 1.0, traffic: Traffic = "all"
-) -> CostReport:
+def toy(workload: WorkloadProfile, batch: int = 1, utilisation: float = 1.0, traffic: Traffic = "all") -> CostReport:
     return roofline(workload, TOY, estimator="toy", batch=batch, utilisation=utilisation, traffic=traffic)
 
 
@@ -66,9 +64,7 @@ def test_digital_operations_stand_under_the_network() -> None:
     assert {e.layer: e.energy_j for e in report.entries if e.energy_j} == pytest.approx({"network": 1e-6})
 
 
-@given(
-    macs=st.floats(0, 1e9), moved=st.floats(0, 1e9), utilisation=st.floats(0.01, 1.0), ops=st.floats(0, 1e6)
-)
+@given(macs=st.floats(0, 1e9), moved=st.floats(0, 1e9), utilisation=st.floats(0.01, 1.0), ops=st.floats(0, 1e6))
 def test_energy_is_the_larger_time_over_the_utilisation(
     macs: float, moved: float, utilisation: float, ops: float
 ) -> None:

@@ -49,9 +49,7 @@ def test_the_task_gets_the_composed_config_and_hydra_its_folder(outcome: Callabl
     seen = []
 
     def task(config: DictConfig) -> None:
-        seen.append(
-            (config.device.g_max, Path(HydraConfig.get().runtime.output_dir), os.environ.get(FULL_ERROR))
-        )
+        seen.append((config.device.g_max, Path(HydraConfig.get().runtime.output_dir), os.environ.get(FULL_ERROR)))
 
     assert outcome("device.g_max=1e-5", "hydra.run.dir=here", task=task)[:2] == (0, [])
     assert seen == [(1e-5, Path("here").absolute(), None)]
@@ -133,17 +131,13 @@ def crash(config: DictConfig) -> None:
     raise RuntimeError("boom")
 
 
-def test_a_refusal_within_the_task_removes_what_hydra_made(
-    outcome: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_a_refusal_within_the_task_removes_what_hydra_made(outcome: Callable[..., Outcome], tmp_path: Path) -> None:
     line = "error: data.root: no such folder: /nowhere"
     assert outcome("hydra.run.dir=a/b", task=refuse) == (2, [line], "")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_there_stays_with_what_it_held(
-    outcome: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_a_folder_that_was_there_stays_with_what_it_held(outcome: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert outcome("hydra.run.dir=a", task=refuse)[0] == 2
     assert list((tmp_path / "a").iterdir()) == []
@@ -211,9 +205,7 @@ def test_a_failed_job_does_not_stop_the_others(outcome: Callable[..., Outcome]) 
             crash(config)
         done.append(config.device.g_min)
 
-    code, errors, _ = outcome(
-        "mapping.rows=64", "-m", "device.g_min=0,10,1e-6,2e-6", "hydra.sweep.dir=s", task=task
-    )
+    code, errors, _ = outcome("mapping.rows=64", "-m", "device.g_min=0,10,1e-6,2e-6", "hydra.sweep.dir=s", task=task)
     assert code == 1
     assert done == [0, 1e-6]
     refused = "device.g_min: must be below g_max = 2e-05 S, got 10 S"
@@ -255,9 +247,7 @@ def test_hydras_own_flags_work(outcome: Callable[..., Outcome], tmp_path: Path) 
     assert "g_max: 3.0e-05" in out
     assert "own" in outcome("--help", "--config-dir=mine")[2]
     assert "entrypoints://" in outcome("--info", "searchpath")[2]
-    assert outcome("--config-dir", "mine", "stack=onw")[1] == [
-        "error: stack=onw: no such stack; did you mean 'own'?"
-    ]
+    assert outcome("--config-dir", "mine", "stack=onw")[1] == ["error: stack=onw: no such stack; did you mean 'own'?"]
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 

@@ -86,13 +86,9 @@ def test_the_summary_follows_a_re_export(install: Install) -> None:
     assert "acme" not in sys.modules
 
 
-@pytest.mark.parametrize(
-    "module", ["def broken(:\n", "from acme import Cell\n", "Cell = 3\n", "class Cell: ...\n"]
-)
+@pytest.mark.parametrize("module", ["def broken(:\n", "from acme import Cell\n", "Cell = 3\n", "class Cell: ...\n"])
 def test_no_readable_docstring_is_no_summary(install: Install, module: str) -> None:
-    install(
-        "acme", DEVICE + "a = acme:Cell\nb = nowhere.at_all:Cell\nc = math.sub:Cell\n", {"acme.py": module}
-    )
+    install("acme", DEVICE + "a = acme:Cell\nb = nowhere.at_all:Cell\nc = math.sub:Cell\n", {"acme.py": module})
     assert [registry.find("device", name).summary for name in "abc"] == ["", "", ""]
 
 
@@ -120,9 +116,7 @@ def test_the_first_of_two_plugins_of_a_name_wins_as_for_modules(install: Install
 
 
 def test_modules_are_located_without_an_import(install: Install) -> None:
-    install(
-        "acme", "", {"acme/__init__.py": "raise RuntimeError", "acme/conf/__init__.py": "", "space/x.py": ""}
-    )
+    install("acme", "", {"acme/__init__.py": "raise RuntimeError", "acme/conf/__init__.py": "", "space/x.py": ""})
     spec = registry.locate("acme.conf")
     assert spec is not None
     assert spec.submodule_search_locations

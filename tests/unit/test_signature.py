@@ -16,15 +16,11 @@ Mode = Literal["analog", "digital"]
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.floats(allow_nan=False), st.text(max_size=5)
 )
-VALUES = st.recursive(
-    SCALARS, lambda v: st.one_of(st.lists(v, max_size=3), st.dictionaries(st.text(), v, max_size=2))
-)
+VALUES = st.recursive(SCALARS, lambda v: st.one_of(st.lists(v, max_size=3), st.dictionaries(st.text(), v, max_size=2)))
 
 
 class Plugin:
-    def __init__(
-        self, bits: Annotated[int, Param("resolution", unit="bit", ge=1)], mode: Mode = "analog"
-    ) -> None: ...
+    def __init__(self, bits: Annotated[int, Param("resolution", unit="bit", ge=1)], mode: Mode = "analog") -> None: ...
 
 
 def test_parameters_have_type_default_and_meaning() -> None:
@@ -136,9 +132,7 @@ def test_bounds_are_what_their_signs_say(value: float, bound: float) -> None:
     assert (Param("", ge=bound).complaint(value) is None) == (value >= bound)
     assert (Param("", gt=bound).complaint(value) is None) == (value > bound)
     assert (Param("", le=bound).complaint(value) is None) == (value <= bound)
-    assert (Param("", lt=bound).complaint([bound - 1, value]) is None) == (
-        value < bound and bound - 1 < bound
-    )
+    assert (Param("", lt=bound).complaint([bound - 1, value]) is None) == (value < bound and bound - 1 < bound)
 
 
 def test_a_bound_is_told_with_its_unit() -> None:

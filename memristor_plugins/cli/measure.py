@@ -101,5 +101,5 @@ def _draw(
         totals = [(f"crossbar, {name}", joules) for name, joules in reversed(by_boundary(crossbar).items())]
         totals += [(r.estimator, r.total_j) for name, r in reports.items() if name != "crossbar"]
         figures.comparison(
-            folder / "comparison.png", totals, f"{data}: one inference, batch size 1; ratios to the full system"
+            folder / "comparison.png", totals, f"{data}: one inference, batch 1; ratio to the full system"
         )

@@ -34,19 +34,24 @@ def analogize(module: nn.Module, stack: Stack) -> nn.Module:
     converted = copy.deepcopy(module)
     if isinstance(converted, CONVERTED):
         return AnalogLayer(converted, stack, "layer")
-    _replace(converted, stack, "")
+    _replace(converted, stack, "", {})
     return converted
 
 
-def _replace(module: nn.Module, stack: Stack, prefix: str) -> None:
-    for name, child in module.named_children():
+def _replace(module: nn.Module, stack: Stack, prefix: str, done: dict[nn.Module, AnalogLayer]) -> None:
+    # Not `named_children`, which names a shared layer once: its other names would stay digital.
+    for name, child in list(module._modules.items()):
+        if child is None:
+            continue
         path = f"{prefix}{name}"
         if isinstance(child, CONVERTED):
-            setattr(module, name, AnalogLayer(child, stack, path))
+            if child not in done:
+                done[child] = AnalogLayer(child, stack, path)
+            setattr(module, name, done[child])
         elif isinstance(child, nn.Conv1d | nn.Conv3d | nn.modules.conv._ConvTransposeNd):
             raise SimulationError(f"layer '{path}': {type(child).__name__} is not simulated; Conv2d and Linear are")
         else:
-            _replace(child, stack, f"{path}.")
+            _replace(child, stack, f"{path}.", done)
 
 
 def analog_layers(module: nn.Module) -> dict[str, AnalogLayer]:

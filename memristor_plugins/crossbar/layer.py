@@ -76,7 +76,9 @@ class AnalogLayer(nn.Module):
         # [0, 0] means not calibrated.
         self.register_buffer("input_range", torch.zeros(2, device=device))
         self.register_buffer("sum_range", torch.zeros(2, device=device))
+        self.training = digital.training
         self._chip: LayerChip | None = None
+        self._written: Tensor | None = None
         self._readout: Readout | None = None
         self._noise: NormalSource | None = None
         self.seconds = 0.0
@@ -132,8 +134,11 @@ class AnalogLayer(nn.Module):
 
     def program(self, chip: int, seconds: float = 0.0) -> None:
         """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again."""
-        if self._chip is None or self._chip.seed != chip:
+        weights = self.weights.detach()
+        same = self._written is not None and torch.equal(self._written, weights)
+        if self._chip is None or self._chip.seed != chip or not same:
             self._chip = programme(self.stack, self.matrix(), seed=chip, layer=self.name)
+            self._written = weights.clone()
         self._readout = read_out(self.stack, self._chip, seconds, nodes=self._gate_nodes())
         self.seconds = seconds
         self._noise = NormalSource(derive(chip, self.name, f"read/{seconds:g}"))
@@ -147,7 +152,7 @@ class AnalogLayer(nn.Module):
 
     def forget_chip(self) -> None:
         """Drop the chip: its weights are not the layer's any more."""
-        self._chip = self._readout = self._noise = None
+        self._chip = self._written = self._readout = self._noise = None
 
     @property
     def chip(self) -> LayerChip | None:
@@ -158,6 +163,11 @@ class AnalogLayer(nn.Module):
         if mode:
             self.forget_chip()
         return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> AnalogLayer:
+        # A chip stands where its layer was programmed, in its precision.
+        self.forget_chip()
+        return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         # A digital checkpoint has no ranges: it loads, and the ranges stay uncalibrated.
@@ -172,7 +182,7 @@ class AnalogLayer(nn.Module):
         """As the digital layer: [batch, in, height, width] or, for a Linear, [..., in]."""
         if self.is_linear:
             lead = x.shape[:-1]
-            return self._forward(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*lead, -1)
+            return self._forward(x.reshape(-1, x.shape[-1], 1, 1)).reshape(*lead, self.geometry.out_channels)
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:

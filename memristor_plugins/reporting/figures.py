@@ -59,7 +59,7 @@ def components(path: Path, report: CostReport, caption: str) -> None:
     bars = axes.barh(names, values, color=COLOURS[0])
     axes.bar_label(bars, [f" {si(v, 'J')}" for v in values], fontsize=8)
     axes.set_xscale("log")
-    axes.margins(x=0.25)
+    axes.set_xlim(values[0] / 10, values[-1] * 30)  # room for the labels, on a log axis
     axes.set_xlabel("energy of one inference (J)")
     axes.set_title(caption, fontsize=9)
     figure.savefig(path)
@@ -74,9 +74,9 @@ def comparison(path: Path, totals: Sequence[tuple[str, float]], caption: str) ->
     first = totals[0][1]
     colours = [COLOURS[0] if name == totals[0][0] else COLOURS[1] for name in names]
     bars = axes.barh(names, values, color=colours)
-    axes.bar_label(bars, [f" {si(v, 'J')}  ({v / first:.3g}x)" for v in values], fontsize=8)
+    axes.bar_label(bars, [f" {si(v, 'J')}  ({ratio(v / first)})" for v in values], fontsize=8)
     axes.set_xscale("log")
-    axes.margins(x=0.35)
+    axes.set_xlim(min(values) / 10, max(values) * 1e4)
     axes.set_xlabel("energy of one inference (J)")
     axes.set_title(caption, fontsize=9)
     figure.savefig(path)
@@ -88,6 +88,11 @@ def si(value: float, unit: str) -> str:
         if abs(value) >= factor:
             return f"{value / factor:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}"
+
+
+def ratio(value: float) -> str:
+    """A factor with three digits: 1482.1 -> "1,480 x"."""
+    return f"{float(f'{value:.3g}'):,.10g} x"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from memristor_plugins.energy.components import by_boundary
 from memristor_plugins.interfaces.energy import CostReport
-from memristor_plugins.reporting.figures import si
+from memristor_plugins.reporting.figures import ratio, si
 
 
 def spread(values: Sequence[float]) -> float:
@@ -62,8 +62,8 @@ def show(
     for name, report in reports.items():
         if name == "crossbar":
             continue
-        ratio = f"{report.total_j / crossbar.total_j:.3g} x the crossbar's full system" if crossbar else ""
-        table.add_row(report.estimator, si(report.total_j, "J"), ratio)
+        against = f"{ratio(report.total_j / crossbar.total_j)} the crossbar's full system" if crossbar else ""
+        table.add_row(report.estimator, si(report.total_j, "J"), against)
     console = Console()
     console.print(table)
     for report in reports.values():

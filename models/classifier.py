@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from memristor_plugins.crossbar.convert import analog_layers, analogize, calibrate, running, set_mode
 from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.errors import ConfigError
 from memristor_plugins.models.hardware import HardwareAware
 from memristor_plugins.models.recipe import Recipe
 from memristor_plugins.models.vgg import set_epoch
@@ -67,9 +69,19 @@ class ImageClassifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         set_epoch(self.network, self.current_epoch)
         if self.on_chips:
+            if self.global_step == 0:
+                self._settle_batch_norm()
             # Anew at every epoch: ranges of weights that have moved since would saturate.
             self.calibrate()
             set_mode(self.network, "analog")
+
+    @torch.no_grad()
+    def _settle_batch_norm(self) -> None:
+        """Bring running statistics near their values: converters calibrated on untrained ones saturate everywhere."""
+        with running(self.network, "digital"):
+            for _ in range(30):
+                for batch in self.calibration(self.hardware.calibration_images):
+                    self.network(batch.to(self.device))
 
     @property
     def on_chips(self) -> bool:
@@ -119,6 +131,12 @@ class ImageClassifier(pl.LightningModule):
         """Calibrate every converter on training images, at time 0 on chip 0."""
         images = (batch.to(self.device) for batch in self.calibration(self.hardware.calibration_images))
         calibrate(self.network, images)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved, own = checkpoint["state_dict"], self.state_dict()
+        wrong = [n for n in sorted({*saved, *own}) if n not in saved or n not in own or saved[n].shape != own[n].shape]
+        if wrong:
+            raise ConfigError("ckpt_path", f"is of another network: '{wrong[0]}' differs; give the same overrides")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["memristor_overrides"] = list(self.overrides)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from memristor_plugins.build import build, build_stack, check_arguments
@@ -18,6 +21,9 @@ from memristor_plugins.errors import ConfigError
 from memristor_plugins.interfaces.energy import EnergyEstimator
 from memristor_plugins.models.classifier import ImageClassifier
 from memristor_plugins.models.evaluation import calibration_batches
+from memristor_plugins.tracking.loggers import check_logger
+
+SEEDS = 2**32  # as many as numpy takes
 
 
 @dataclass
@@ -45,10 +51,11 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
         MemristorError: an option that cannot be used, before anything is written.
     """
     seed = config.seed
-    if not isinstance(seed, int) or seed < 0:
-        raise ConfigError("seed", f"must be a whole number >= 0, got {seed}")
+    if not _whole(seed) or seed >= SEEDS:
+        raise ConfigError("seed", f"must be a whole number >= 0 and < {SEEDS}, got {seed}")
+    check_logger(_plain(config.logger))
     trainer_arguments = _plain(config.trainer)
-    check_arguments(pl.Trainer, trainer_arguments, "trainer", {})
+    _check_trainer(trainer_arguments)
     stack = build_stack(config)
     kernel = build(config.kernel, "kernel", "kernel")
     estimators = {
@@ -83,12 +90,12 @@ def evaluation_settings(config: DictConfig) -> tuple[list[int], list[float], tor
         ConfigError: `chips` is neither a count nor a list of seeds, a time is negative, or the precision unknown.
     """
     chips = _plain(config.chips)
-    if isinstance(chips, int) and not isinstance(chips, bool) and chips >= 0:
+    if _whole(chips):
         chips = list(range(chips))
-    if not isinstance(chips, list) or not all(isinstance(c, int) and c >= 0 for c in chips):
+    if not isinstance(chips, list) or not all(_whole(c) for c in chips):
         raise ConfigError("chips", f"must be a count or a list of seeds, whole numbers >= 0, got {chips}")
     times = _plain(config.times)
-    if not isinstance(times, list) or not all(isinstance(t, int | float) and t >= 0 for t in times) or not times:
+    if not isinstance(times, list) or not all(_seconds(t) for t in times) or not times:
         raise ConfigError("times", f"must be a list of seconds >= 0, such as [1,3600,86400], got {times}")
     precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if config.chip_precision not in precisions:
@@ -107,6 +114,27 @@ def prepared_test(data: ImageDataModule, device: torch.device, limit: int | None
             yield images.to(device), labels.to(device)
 
     return list(batches())
+
+
+def _check_trainer(arguments: dict[str, Any]) -> None:
+    """Refuse what Lightning would refuse once files are written, such as an accelerator that is not there."""
+    check_arguments(pl.Trainer, arguments, "trainer", {})
+    silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            pl.Trainer(**{**arguments, **silent})
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        named = [f"trainer.{name}" for name, value in arguments.items() if value is not None and name in str(error)]
+        wrong = named or [o for o in ("trainer.accelerator",) if arguments.get("accelerator") in str(error).split()]
+        raise ConfigError((wrong or ["trainer"])[0], " ".join(str(error).split())[:200]) from error
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _plain(node: Any) -> Any:

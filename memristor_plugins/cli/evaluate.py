@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -16,13 +17,18 @@ from memristor_plugins.cli.assemble import assemble
 from memristor_plugins.cli.hydra_run import run
 from memristor_plugins.cli.measure import measure
 from memristor_plugins.cli.memory import keep_buffers
+from memristor_plugins.cli.resume import load_checkpoint
 from memristor_plugins.crossbar.convert import explain
 from memristor_plugins.errors import ConfigError, MemristorError
 from memristor_plugins.reporting import table
 from memristor_plugins.tracking.record import RunRecord
 
-# Overrides of a training run that say nothing about the network.
+# Overrides of a training run that say nothing about the network. Of the trainer's the precision does.
 NOT_THE_NETWORK = ("hydra", "ckpt_path", "logger", "explain", "trainer", "checkpoint")
+PRECISION = ("trainer", "trainer.precision")
+# Overrides that choose what converter ranges are calibrated on.
+STACK = ("experiment", "stack", "device", "mapping", "nonideality", "nonidealities", "hardware")
+ADVICE = "runs keep theirs in checkpoints/last.ckpt"
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 def evaluate(config: DictConfig) -> None:
     """One evaluation, from a composed config."""
-    checkpoint = _load(config.checkpoint)
+    checkpoint = load_checkpoint(config.checkpoint, "checkpoint", ADVICE)
     hydra = HydraConfig.get()
     built = assemble(config, list(hydra.overrides.task))
     try:
@@ -54,6 +60,7 @@ def evaluate(config: DictConfig) -> None:
     trainer = pl.Trainer(
         accelerator=built.trainer_arguments.get("accelerator", "auto"),
         devices=1,
+        precision=built.trainer_arguments.get("precision"),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -61,7 +68,8 @@ def evaluate(config: DictConfig) -> None:
     )
     trainer.test(built.module, datamodule=built.data, verbose=False)
     metrics: dict[str, Any] = {k: float(v) for k, v in trainer.callback_metrics.items()}
-    if not built.module.calibrated:
+    # Another stack's sums have another range.
+    if not built.module.calibrated or _stack(checkpoint["memristor_overrides"]) != _stack(hydra.overrides.task):
         built.module.calibrate()
     measure(built, record, metrics, trainer.strategy.root_device, quick=False)
     Console().print(f"run folder: {record.folder}", highlight=False, soft_wrap=True)
@@ -70,32 +78,38 @@ def evaluate(config: DictConfig) -> None:
 def recompose(arguments: list[str]) -> list[str]:
     """Arguments with the checkpoint's own overrides before them; where both set a key, the argument wins.
 
+    An option chosen anew takes the recorded settings of the one before it away; `stack=NAME` takes the whole stack's.
+
     Raises:
         ConfigError: `checkpoint` is missing or no checkpoint of this program.
     """
-    paths = [a.partition("=")[2] for a in arguments if a.startswith("checkpoint=")]
+    paths = [a.partition("=")[2].strip("'\"") for a in arguments if a.lstrip("+").startswith("checkpoint=")]
     if not paths:
         if any(a in ("--help", "-h", "--hydra-help", "--shell-completion", "-sc") for a in arguments):
             return arguments
         raise ConfigError("checkpoint", "must be given: memristor evaluate checkpoint=PATH/TO/last.ckpt")
-    recorded = _load(paths[-1])["memristor_overrides"]
-    given = {_key(a) for a in arguments if "=" in a}
-    kept = [o for o in recorded if _key(o) not in given and _key(o).split(".")[0] not in NOT_THE_NETWORK]
+    recorded = load_checkpoint(paths[-1], "checkpoint", ADVICE)["memristor_overrides"]
+    given = {_key(a): a.partition("=")[2] for a in arguments if a[:1] != "-"}
+    kept = [o for o in recorded if not _superseded(_key(o), given)]
     return [*kept, *arguments]
+
+
+def _superseded(key: str, given: dict[str, str]) -> bool:
+    """Whether a recorded setting says nothing any more beside the given ones."""
+    root, _, rest = key.partition(".")
+    if key in given or (root in NOT_THE_NETWORK and key not in PRECISION):
+        return True
+    if "stack" in given and root in STACK[2:-1]:
+        return True
+    many = {"nonidealities": "nonideality", "energies": "energy"}
+    if root in many and many[root] in given:
+        return rest.split(".")[0] not in re.findall(r"\w+", given[many[root]])
+    return bool(rest) and root in given
+
+
+def _stack(overrides: Sequence[str]) -> set[str]:
+    return {o for o in overrides if _key(o).split(".")[0] in STACK}
 
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").partition("@")[0]
-
-
-def _load(path: str) -> dict[str, Any]:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ConfigError("checkpoint", f"no such file: {file}; runs keep theirs in checkpoints/last.ckpt")
-    try:
-        checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ConfigError("checkpoint", f"{file} is not a checkpoint ({type(error).__name__})") from error
-    if "memristor_overrides" not in checkpoint or "state_dict" not in checkpoint:
-        raise ConfigError("checkpoint", f"{file} was not written by memristor train")
-    return checkpoint

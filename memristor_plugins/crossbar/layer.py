@@ -243,25 +243,31 @@ class AnalogLayer(nn.Module):
         stack, key = self.train_stack, f"/{self.step}/{self.rank}"
         x = self._convert_input(x, modulation, stack)
         gains, digital = self._gains(modulation, stack, torch.zeros(1, device=x.device))
-        weight, variance = self._train_sample(stack, key, gains)
+        # Planes with converters of their own are told apart; otherwise their difference is all that counts.
+        split = stack.at(Site.SUM) is not None and stack.mapping.groups > 1
+        weight, variance = self._train_sample(stack, key, gains, split)
         normals = NormalSource(derive(self.seed, self.name, f"read{key}")) if variance is not None else None
         converter = self._sum_converter(stack, self.plan.row_tiles**0.5)
         y: Tensor | None = None
         for bank in range(self.banks):
-            part = self._product(x, weight[bank])
-            if gains is not None:
-                part = part * gains[:, bank, :, None, None].to(part.dtype)
-            if variance is not None and normals is not None:
-                with torch.no_grad():
-                    std = self._product(x.square(), variance[bank]).clamp_min_(0).sqrt_()
-                    if gains is not None:
-                        std = std * gains[:, bank, :, None, None].to(std.dtype)
-                    noise = normals.fill_(torch.empty_like(std, dtype=torch.float32)).to(std.dtype).mul_(std)
-                part = part + noise
-            if converter["observe"] is not None:
-                converter["observe"](part)
-            if converter["convert"] is not None:
-                part = converter["convert"](part)
+            parts = []
+            for plane in range(weight.shape[0]):
+                part = self._product(x, weight[plane, bank])
+                if gains is not None:
+                    part = part * gains[:, bank, :, None, None].to(part.dtype)
+                if variance is not None and normals is not None:
+                    with torch.no_grad():
+                        std = self._product(x.square(), variance[plane, bank]).clamp_min_(0).sqrt_()
+                        if gains is not None:
+                            std = std * gains[:, bank, :, None, None].to(std.dtype)
+                        noise = normals.fill_(torch.empty_like(std, dtype=torch.float32)).to(std.dtype).mul_(std)
+                    part = part + noise
+                if converter["observe"] is not None:
+                    converter["observe"](part)
+                if converter["convert"] is not None:
+                    part = converter["convert"](part)
+                parts.append(part)
+            part = stack.mapping.from_current(torch.stack(parts)) if split else parts[0]
             if digital is not None:
                 part = part * digital[:, bank, None, None, None].to(part.dtype)
             y = part if y is None else y + part
@@ -272,21 +278,30 @@ class AnalogLayer(nn.Module):
         """One bank [groups, rows, cols] applied to x."""
         return self.geometry.convolve(x, self.geometry.to_kernel(matrix))
 
-    def _train_sample(self, stack: Stack, key: str, gains: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Weights of a fresh chip [banks, groups, rows, cols], gradient passing to the clean ones; noise variance."""
-        clean = self.matrix()
+    def _train_sample(self, stack: Stack, key: str, gains: Tensor | None, split: bool) -> tuple[Tensor, Tensor | None]:
+        """Weights of a fresh chip [converters, banks, groups, rows, cols], gradient passing to the clean ones.
+
+        Returns also the variance of their read noise. One converter unless `split`, which keeps a mapping's apart.
+        """
+        matrix, mapping = self.matrix(), stack.mapping
+        clean = matrix.unsqueeze(0)
+        if split:
+            mapped = mapping.to_conductance(matrix, stack.device)
+            clean = mapping.to_effective(mapped.g, mapped.scale)
         acting = (Site.WRITE, Site.AGE, Site.READ, Site.GATE)
         if all(stack.at(s) is None for s in acting) and not stack.defects():
             return clean, None
-        mapping = stack.mapping
         with torch.no_grad():
-            chip = programme(stack, clean, seed=self.seed, layer=self.name, key=key)
+            chip = programme(stack, matrix, seed=self.seed, layer=self.name, key=key)
             nodes = None
             if gains is not None and stack.at(Site.GATE) is not None:
                 nodes = gains.detach().float().mean(dim=0).log()
             readout = read_out(stack, chip, 0.0, nodes=nodes)
-            noisy = mapping.from_current(readout.weight[:, :, 0])
-            variance = None if readout.variance is None else readout.variance[:, :, 0].sum(dim=0)
+            noisy = readout.weight[:, :, 0]
+            variance = None if readout.variance is None else readout.variance[:, :, 0]
+            if not split:
+                noisy = mapping.from_current(noisy).unsqueeze(0)
+                variance = None if variance is None else variance.sum(dim=0, keepdim=True)
         return clean + (noisy - clean.detach()), variance
 
     # -- the chain's pieces ------------------------------------------------------------------------------------------

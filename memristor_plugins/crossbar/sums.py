@@ -80,7 +80,7 @@ def whole(x: Tensor, columns: Columns) -> Tensor:
         y = geometry.convolve(inputs, geometry.to_kernel(matrix).to(inputs.dtype)).permute(0, 2, 3, 1)
         y = y.reshape(y.shape[0], height * width, geometry.groups, converters, banks, nodes, geometry.cols)
         # Groups join the columns: [batch, pixels, converters, banks, nodes, out].
-        return y.permute(0, 1, 3, 4, 5, 2, 6).reshape(*y.shape[:2], converters, banks, nodes, -1)
+        return y.permute(0, 1, 3, 4, 5, 2, 6).reshape(*y.shape[:2], converters, banks, nodes, geometry.out_channels)
 
     squares = None
     if columns.variance is not None:

@@ -41,5 +41,10 @@ class Param:
             (self.lt, operator.lt, "<"),
         ):
             if bound is not None and not holds(value, bound):
-                return f"must be {sign} {bound:g}{unit}, got {value}"
+                return f"must be {sign} {bound:g}{unit}, got {_short(value)}"
         return None
+
+
+def _short(value: float) -> str:
+    """-1.0 -> "-1"; whole numbers of any size as they are."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

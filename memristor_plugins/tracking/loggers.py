@@ -13,6 +13,20 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from memristor_plugins.errors import ConfigError, nearest
 
 NAMES = ("csv", "wandb", "none")
+MODES = ("offline", "online")
+
+
+def check_logger(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of the config node `logger` that cannot be used, before a run starts.
+
+    Raises:
+        ConfigError: no such logger, or no such mode.
+    """
+    name = settings.get("name")
+    if name not in NAMES:
+        raise ConfigError("logger.name", f"'{name}' is none; {nearest(str(name), NAMES)}")
+    if name == "wandb" and settings.get("mode") not in MODES:
+        raise ConfigError("logger.mode", f"must be offline or online, got '{settings.get('mode')}'")
 
 
 @contextmanager
@@ -27,23 +41,20 @@ def logger(
         config: the resolved config, recorded with the run.
         group: the sweep that the run belongs to, if any.
     """
-    name = settings.get("name")
+    check_logger(settings)
+    name = settings["name"]
     if name == "none":
         yield None
     elif name == "csv":
         yield CSVLogger(folder, name="", version="")
-    elif name == "wandb":
-        yield from _wandb(settings, folder, config, group)
     else:
-        raise ConfigError("logger.name", f"'{name}' is none; {nearest(str(name), NAMES)}")
+        yield from _wandb(settings, folder, config, group)
 
 
 def _wandb(settings: Mapping[str, Any], folder: Path, config: Mapping[str, Any], group: str | None) -> Iterator[Logger]:
     import wandb
     from pytorch_lightning.loggers import WandbLogger
 
-    if settings.get("mode") not in ("offline", "online"):
-        raise ConfigError("logger.mode", f"must be offline or online, got '{settings.get('mode')}'")
     # WandbLogger(offline=True) would leave WANDB_MODE behind for the next job of a sweep.
     before = os.environ.get("WANDB_MODE")
     run = wandb.init(

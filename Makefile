@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/memristor train experiment=quickstart
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 install: $(VENV)/.installed-test
 

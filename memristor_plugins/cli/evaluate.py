@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from memristor_plugins.cli.hydra_run import run
 from memristor_plugins.cli.measure import measure
 from memristor_plugins.cli.memory import keep_buffers
 from memristor_plugins.cli.resume import load_checkpoint
+from memristor_plugins.cli.training import QUIET
 from memristor_plugins.crossbar.convert import explain
 from memristor_plugins.errors import ConfigError, MemristorError
 from memristor_plugins.reporting import table
@@ -45,6 +48,8 @@ def main(arguments: list[str]) -> int:
 def evaluate(config: DictConfig) -> None:
     """One evaluation, from a composed config."""
     checkpoint = load_checkpoint(config.checkpoint, "checkpoint", ADVICE)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     hydra = HydraConfig.get()
     built = assemble(config, list(hydra.overrides.task))
     try:
@@ -66,7 +71,10 @@ def evaluate(config: DictConfig) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.test(built.module, datamodule=built.data, verbose=False)
+    with warnings.catch_warnings():
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message)
+        trainer.test(built.module, datamodule=built.data, verbose=False)
     metrics: dict[str, Any] = {k: float(v) for k, v in trainer.callback_metrics.items()}
     # Another stack's sums have another range.
     if not built.module.calibrated or _stack(checkpoint["memristor_overrides"]) != _stack(hydra.overrides.task):

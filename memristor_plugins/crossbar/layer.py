@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class AnalogLayer(nn.Module):
             raise ConfigError(
                 "kernel.gain_min",
                 f"{low:g} is below what the gate of {type(self.stack.device).__name__} reaches; "
-                f"the nearest valid value is {reach:.4g}",
+                f"the nearest valid value is {math.ceil(reach * 1e4) / 1e4:g}",
             )
 
     # -- chips -------------------------------------------------------------------------------------------------------
@@ -167,7 +168,8 @@ class AnalogLayer(nn.Module):
     def _apply(self, *args: Any, **kwargs: Any) -> AnalogLayer:
         # A chip stands where its layer was programmed, in its precision.
         self.forget_chip()
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         # A digital checkpoint has no ranges: it loads, and the ranges stay uncalibrated.

@@ -207,8 +207,7 @@ class Crossbar(EnergyEstimator):
     def _layer(self, layer: LayerProfile, read_time: float) -> dict[str, float]:
         dac = conversion_energy(self.dac_fom, self._bits(layer.input_bits))
         adc = conversion_energy(self.adc_fom, self._bits(layer.output_bits))
-        gate_bits = self.gate_bits if layer.gate_bits is None else layer.gate_bits
-        gate_dac = conversion_energy(self.gate_dac_fom, gate_bits)
+        gate_dac = conversion_energy(self.gate_dac_fom, self._gate_bits(layer))
         mac = self.int8_multiply + self.int32_add
         return {
             c.ARRAY_READ: layer.v2g * read_time,
@@ -222,6 +221,9 @@ class Crossbar(EnergyEstimator):
             c.ROUTING: layer.routing_macs * mac,
             c.BUFFERS: self._buffer_bytes(layer) * self.buffer_byte,
         }
+
+    def _gate_bits(self, layer: LayerProfile) -> int:
+        return self.gate_bits if layer.gate_bits is None else layer.gate_bits
 
     def _bits(self, bits: int | None) -> int:
         return self.default_bits if bits is None else bits
@@ -247,9 +249,10 @@ class Crossbar(EnergyEstimator):
                 f"converters without a resolution are charged as {self.default_bits}-bit ones, "
                 f"in {len(unstated)} of {len(layers)} layers: an ideal converter is not free"
             )
-        if any(layer.gate_updates or layer.gate_cells for layer in layers):
+        gated = [layer for layer in layers if layer.gate_updates or layer.gate_cells]
+        if gated:
             stated.append(
-                f"gate: {self.gate_dac_fom * 1e15:g} fJ a level of its DACs, "
+                f"gate: {self._gate_bits(gated[0])}-bit DACs at {self.gate_dac_fom * 1e15:g} fJ a level, "
                 f"{self.gate_capacitance * 1e15:g} fF a cell, {self.gate_driver:g} C V^2 a step (assumed)"
             )
         if any(layer.bank_multiplies for layer in layers):

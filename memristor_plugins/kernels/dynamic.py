@@ -45,7 +45,7 @@ class DynamicKernel(Kernel):
         super().__init__(spec, strategy.banks)
         kaiming_banks(self.weight.data)
         self.routing = Squeeze(spec.in_channels, strategy.banks, strategy.reduction, strategy.hidden_min)
-        self.start, self.anneal_epochs = strategy.temperature, strategy.anneal_epochs
+        self.start, self.anneal_epochs = float(strategy.temperature), strategy.anneal_epochs
         # Part of the checkpoint: a network stopped early must be evaluated at the temperature it was trained at.
         self.register_buffer("temperature", torch.tensor(self.start if self.anneal_epochs else 1.0))
 

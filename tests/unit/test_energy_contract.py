@@ -30,7 +30,7 @@ def busy(name: str, scale: int) -> LayerProfile:
     counts: dict[str, Any] = {
         f.name: scale * (3 + i) / 7 for i, f in enumerate(fields(LayerProfile)) if f.name != "name"
     }
-    return LayerProfile(**(counts | {"name": name, "banks": 4, "input_bits": 8, "output_bits": None}))
+    return LayerProfile(**(counts | {"name": name, "banks": 4, "input_bits": 8, "output_bits": None, "gate_bits": 6}))
 
 
 PROFILE = WorkloadProfile(

@@ -19,6 +19,7 @@ IDLE: dict[str, Any] = {f.name: 0 for f in fields(LayerProfile)} | {
     "banks": 1,
     "input_bits": 8,
     "output_bits": 8,
+    "gate_bits": None,
 }
 
 
@@ -154,7 +155,9 @@ def test_doubling_a_count_doubles_its_components_only(count: str, value: float) 
         assert twice[component] == pytest.approx(factor * energy, rel=1e-12)
 
 
-@pytest.mark.parametrize(("side", "component"), [("input_bits", "DAC"), ("output_bits", "ADC")])
+@pytest.mark.parametrize(
+    ("side", "component"), [("input_bits", "DAC"), ("output_bits", "ADC"), ("gate_bits", "gate DAC")]
+)
 @given(bits=st.integers(1, 16))
 def test_one_more_bit_doubles_its_converter_only(side: str, component: str, bits: int) -> None:
     fewer = Crossbar().estimate(profile(BUSY | {side: bits})).by_component()

@@ -230,7 +230,7 @@ class AnalogLayer(nn.Module):
             variance=readout.variance,
             gains=gains,
             normals=self._noise,
-            **self._sum_converter(self.stack, 1.0),
+            **self._sum_converter(self.stack, 1.0, 1),
         )
         read = sums.tiled if self.plan.kind == "tiled" else sums.whole
         return self._combine(self.stack.mapping.from_current(read(x, columns)), digital, modulation)
@@ -239,37 +239,31 @@ class AnalogLayer(nn.Module):
         """One step on a fresh chip: gradients pass straight through errors and rounding.
 
         Cells' own gains are those at each bank's mean gate voltage of the batch, scaled by each image's nominal gain.
-        Converters of split columns act once, on the whole column, with the error variance of their sum:
-        step * sqrt(row tiles).
+        Converters of split columns, and of a pair's two currents, act once, on the whole sum, with the error variance
+        of all of them: step * sqrt(row tiles * converters).
         """
         stack, key = self.train_stack, f"/{self.step}/{self.rank}"
         x = self._convert_input(x, modulation, stack)
         gains, digital = self._gains(modulation, stack, torch.zeros(1, device=x.device))
-        # Planes with converters of their own are told apart; otherwise their difference is all that counts.
-        split = stack.at(Site.SUM) is not None and stack.mapping.groups > 1
-        weight, variance = self._train_sample(stack, key, gains, split)
+        weight, variance = self._train_sample(stack, key, gains)
         normals = NormalSource(derive(self.seed, self.name, f"read{key}")) if variance is not None else None
-        converter = self._sum_converter(stack, self.plan.row_tiles**0.5)
+        converter = self._sum_converter(stack, self.plan.row_tiles**0.5, stack.mapping.groups)
         y: Tensor | None = None
         for bank in range(self.banks):
-            parts = []
-            for plane in range(weight.shape[0]):
-                part = self._product(x, weight[plane, bank])
-                if gains is not None:
-                    part = part * gains[:, bank, :, None, None].to(part.dtype)
-                if variance is not None and normals is not None:
-                    with torch.no_grad():
-                        std = self._product(x.square(), variance[plane, bank]).clamp_min_(0).sqrt_()
-                        if gains is not None:
-                            std = std * gains[:, bank, :, None, None].to(std.dtype)
-                        noise = normals.fill_(torch.empty_like(std, dtype=torch.float32)).to(std.dtype).mul_(std)
-                    part = part + noise
-                if converter["observe"] is not None:
-                    converter["observe"](part)
-                if converter["convert"] is not None:
-                    part = converter["convert"](part)
-                parts.append(part)
-            part = stack.mapping.from_current(torch.stack(parts)) if split else parts[0]
+            part = self._product(x, weight[bank])
+            if gains is not None:
+                part = part * gains[:, bank, :, None, None].to(part.dtype)
+            if variance is not None and normals is not None:
+                with torch.no_grad():
+                    std = self._product(x.square(), variance[bank]).clamp_min_(0).sqrt_()
+                    if gains is not None:
+                        std = std * gains[:, bank, :, None, None].to(std.dtype)
+                    noise = normals.fill_(torch.empty_like(std, dtype=torch.float32)).to(std.dtype).mul_(std)
+                part = part + noise
+            if converter["observe"] is not None:
+                converter["observe"](part)
+            if converter["convert"] is not None:
+                part = converter["convert"](part)
             if digital is not None:
                 part = part * digital[:, bank, None, None, None].to(part.dtype)
             y = part if y is None else y + part
@@ -280,30 +274,21 @@ class AnalogLayer(nn.Module):
         """One bank [groups, rows, cols] applied to x."""
         return self.geometry.convolve(x, self.geometry.to_kernel(matrix))
 
-    def _train_sample(self, stack: Stack, key: str, gains: Tensor | None, split: bool) -> tuple[Tensor, Tensor | None]:
-        """Weights of a fresh chip [converters, banks, groups, rows, cols], gradient passing to the clean ones.
-
-        Returns also the variance of their read noise. One converter unless `split`, which keeps a mapping's apart.
-        """
-        matrix, mapping = self.matrix(), stack.mapping
-        clean = matrix.unsqueeze(0)
-        if split:
-            mapped = mapping.to_conductance(matrix, stack.device)
-            clean = mapping.to_effective(mapped.g, mapped.scale)
+    def _train_sample(self, stack: Stack, key: str, gains: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Weights of a fresh chip [banks, groups, rows, cols], gradient passing to the clean ones; noise variance."""
+        clean = self.matrix()
         acting = (Site.WRITE, Site.AGE, Site.READ, Site.GATE)
         if all(stack.at(s) is None for s in acting) and not stack.defects():
             return clean, None
+        mapping = stack.mapping
         with torch.no_grad():
-            chip = programme(stack, matrix, seed=self.seed, layer=self.name, key=key)
+            chip = programme(stack, clean, seed=self.seed, layer=self.name, key=key)
             nodes = None
             if gains is not None and stack.at(Site.GATE) is not None:
                 nodes = gains.detach().float().mean(dim=0).log()
             readout = read_out(stack, chip, 0.0, nodes=nodes)
-            noisy = readout.weight[:, :, 0]
-            variance = None if readout.variance is None else readout.variance[:, :, 0]
-            if not split:
-                noisy = mapping.from_current(noisy).unsqueeze(0)
-                variance = None if variance is None else variance.sum(dim=0, keepdim=True)
+            noisy = mapping.from_current(readout.weight[:, :, 0])
+            variance = None if readout.variance is None else readout.variance[:, :, 0].sum(dim=0)
         return clean + (noisy - clean.detach()), variance
 
     # -- the chain's pieces ------------------------------------------------------------------------------------------
@@ -319,8 +304,11 @@ class AnalogLayer(nn.Module):
         converted: Tensor = effect.apply(x, None, Context(stack.device, full_scale=self.input_range))
         return converted
 
-    def _sum_converter(self, stack: Stack, shrink: float) -> dict[str, Any]:
-        """How a column's sums are observed and converted, each divided by `shrink` first."""
+    def _sum_converter(self, stack: Stack, shrink: float, converters: int) -> dict[str, Any]:
+        """How a column's sums are observed and converted, each divided by `shrink` first.
+
+        With several `converters`, a sum is already the difference of theirs, and converted with the error of them all.
+        """
         effect = stack.at(Site.SUM)
         if effect is None:
             return {"observe": None, "convert": None}
@@ -329,10 +317,19 @@ class AnalogLayer(nn.Module):
             _widen(self.sum_range, effect.calibrate(partial / shrink))
 
         def convert(partial: Tensor) -> Tensor:
-            context = Context(stack.device, full_scale=self.sum_range * shrink)
-            converted: Tensor = effect.apply(partial, None, context)
+            full = self.sum_range * shrink
+            if converters > 1:
+                # As many codes as theirs: a symmetric range spends one bit on the sign.
+                high = full[1] * converters**0.5 * (0.5 if full[0] == 0 else 1.0)
+                full = torch.stack((-high, high))
+            converted: Tensor = effect.apply(partial, None, Context(stack.device, full_scale=full))
             return converted
 
+        if converters > 1 and not self.sum_range.any():
+            raise SimulationError(
+                f"layer '{self.name}': its {converters} converters a column cannot be calibrated while training on "
+                "their difference; call calibrate(module, batches) first"
+            )
         return {"observe": observe if self._must_observe(self.sum_range, "sum") else None, "convert": convert}
 
     def _must_observe(self, known: Tensor, which: str) -> bool:

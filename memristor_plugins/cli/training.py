@@ -30,6 +30,7 @@ QUIET = (
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*You're resuming from a checkpoint that ended before the epoch ended.*",
+    ".*The dirpath has changed from.*",
     ".*Experiment logs directory .* exists and is not empty.*",
 )
 
@@ -76,7 +77,9 @@ def _fit(built: Assembly, record: RunRecord, log: Any, resumed: Path | None) -> 
     callbacks: list[pl.Callback] = []
     if arguments.get("enable_checkpointing", True) and not arguments.get("fast_dev_run"):
         # Last, not best: recipes have a fixed length, and the state to resume from is the last one.
-        callbacks.append(ModelCheckpoint(dirpath=checkpoints, filename="last", save_top_k=1, every_n_epochs=1))
+        callbacks.append(
+            ModelCheckpoint(dirpath=checkpoints, filename="last", save_top_k=1, enable_version_counter=False)
+        )
     if arguments.get("enable_progress_bar", True) and Console(stderr=True).is_terminal:
         callbacks.append(RichProgressBar())
     else:

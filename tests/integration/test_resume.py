@@ -73,7 +73,6 @@ def test_a_run_goes_on_in_the_folder_that_is_given(
     check_equal(tmp_path / "run", finished)
 
 
-@pytest.mark.xfail(strict=True, reason="ModelCheckpoint counts versions: enable_version_counter=False is missing")
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_moved_run_keeps_one_checkpoint(
     memristor: Memristor, small: tuple[str, ...], interrupted: Path, tmp_path: Path

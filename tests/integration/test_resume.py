@@ -46,7 +46,6 @@ def check_equal(run: Path, finished: Path) -> None:
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_the_newest_run_with_the_same_config_goes_on_in_its_folder(
     memristor: Memristor, small: tuple[str, ...], interrupted: Path, finished: Path, tmp_path: Path
 ) -> None:
@@ -61,7 +60,6 @@ def test_the_newest_run_with_the_same_config_goes_on_in_its_folder(
     check_equal(run, finished)
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_run_goes_on_in_the_folder_that_is_given(
     memristor: Memristor, small: tuple[str, ...], interrupted: Path, finished: Path, tmp_path: Path
 ) -> None:
@@ -73,7 +71,6 @@ def test_a_run_goes_on_in_the_folder_that_is_given(
     check_equal(tmp_path / "run", finished)
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_moved_run_keeps_one_checkpoint(
     memristor: Memristor, small: tuple[str, ...], interrupted: Path, tmp_path: Path
 ) -> None:
@@ -83,7 +80,6 @@ def test_a_moved_run_keeps_one_checkpoint(
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_file_is_resumed_in_a_new_folder(
     memristor: Memristor, small: tuple[str, ...], interrupted: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ BLOCK, HEADER = 32768, 7  # bytes; the client writes LevelDB's log format behind
 
 def records(folder: Path) -> list[Any]:
     """All that one offline run recorded."""
+    wandb.teardown()  # as at the end of a process: the client's service may still be writing
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     data, at, part, found = file.read_bytes(), HEADER, b"", []
     assert data.startswith(b":W&B")

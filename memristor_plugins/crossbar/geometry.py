@@ -82,52 +82,23 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows of one array that share a kernel position: matrix rows [row, row + stop - start)."""
+    """Input channels [start, stop) of a group at one kernel position."""
 
     position: tuple[int, int]
     start: int
     stop: int
-    row: int
 
 
-def tiles(geometry: Geometry, rows: int) -> list[list[Segment]]:
-    """The segments of each array, when a column's rows are cut every `rows` word lines."""
+def segments(geometry: Geometry, first: int, last: int) -> list[Segment]:
+    """Matrix rows [first, last) by kernel position."""
     channels = geometry.in_channels // geometry.groups
-    cut: list[list[Segment]] = []
-    for first in range(0, geometry.rows, rows):
-        last, row, segments = min(first + rows, geometry.rows), first, []
-        while row < last:
-            place, start = divmod(row, channels)
-            stop = min(channels, start + last - row)
-            segments.append(Segment(divmod(place, geometry.kernel_size[1]), start, stop, row))
-            row += stop - start
-        cut.append(segments)
+    cut, row = [], first
+    while row < last:
+        place, start = divmod(row, channels)
+        stop = min(channels, start + last - row)
+        cut.append(Segment(divmod(place, geometry.kernel_size[1]), start, stop))
+        row += stop - start
     return cut
-
-
-def shifted_rows(x: Tensor, geometry: Geometry) -> tuple[Tensor, tuple[int, int]]:
-    """The padded input as one tall matrix whose row offsets are kernel positions.
-
-    Args:
-        x: [batch, channels, height, width].
-
-    Returns:
-        [batch * Hp * Wp + slack, channels] and (Hp, Wp); row r + u * dilation * Wp + v * dilation holds what kernel
-        position (u, v) sees when the output pixel is row r.
-    """
-    (ph, pw), (kh, kw), (dh, dw) = geometry.padding, geometry.kernel_size, geometry.dilation
-    b, c, h, w = x.shape
-    hp, wp = h + 2 * ph, w + 2 * pw
-    slack = (kh - 1) * dh * wp + (kw - 1) * dw
-    flat = x.new_zeros(b * hp * wp + slack, c)
-    flat[: b * hp * wp].view(b, hp, wp, c)[:, ph : ph + h, pw : pw + w] = x.permute(0, 2, 3, 1)
-    return flat, (hp, wp)
-
-
-def offset(segment: Segment, geometry: Geometry, width: int) -> int:
-    """Row offset of a segment's kernel position in `shifted_rows` of padded width `width`."""
-    (u, v), (dh, dw) = segment.position, geometry.dilation
-    return u * dh * width + v * dw
 
 
 def interpolation(u: Tensor, nodes: Tensor) -> Tensor:

@@ -1,40 +1,46 @@
-"""Normals for read noise: two independent streams on the CPU, since a generator fills on one core only."""
+"""Read noise: a normal for each partial sum of each image."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+import math
 
 import torch
 from torch import Generator, Tensor
 
-# Fixed, not the core count: the same seed must give the same noise on every machine.
-STREAMS = 2
-SMALL = 1 << 14
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(STREAMS, thread_name_prefix="memristor-noise")
+from memristor_plugins.interfaces.normals import SMALL, pool, windows
 
 
 class NormalSource:
-    """Standard normals from seeds of one parent generator."""
+    """Adds independent normal noise, from the seed of one parent generator.
+
+    On a CPU the normals of large tensors are mixed from a pool (`interfaces/normals.py`): drawing them costs four times
+    what the partial sums themselves do.
+    """
 
     def __init__(self, parent: Generator) -> None:
-        seeds = torch.randint(0, 2**62, (STREAMS,), generator=parent, device=parent.device).tolist()
-        self.streams = [Generator(device=parent.device).manual_seed(s) for s in seeds]
+        seed = int(torch.randint(0, 2**62, (1,), generator=parent, device=parent.device))
+        self.generator = Generator().manual_seed(seed)
+        self._on_device: Generator | None = None
 
-    def fill_(self, out: Tensor) -> Tensor:
-        """Fill a dense tensor of any memory format in place and return it."""
-        if out.device.type != "cpu" or out.numel() < SMALL:
-            return out.normal_(generator=self.streams[0])
-        inference = torch.is_inference_mode_enabled()  # a state of the thread, to be passed on
+    def add_(self, sums: Tensor, std: Tensor) -> Tensor:
+        """sums + std * n in place, n standard normal; both dense, of the same shape and strides."""
+        if sums.device.type != "cpu":
+            return sums.addcmul_(self._native(sums), std)
+        if sums.numel() < SMALL or sums.dtype != torch.float32:
+            return sums.addcmul_(torch.empty_like(sums).normal_(generator=self.generator), std)
+        flat, deviations = _flat(sums), _flat(std)
+        for first, last, one, other, angle in windows(flat.numel(), self.generator):
+            part, deviation = flat[first:last], deviations[first:last]
+            part.addcmul_(deviation, pool()[one : one + last - first], value=math.cos(angle))
+            part.addcmul_(deviation, pool()[other : other + last - first], value=math.sin(angle))
+        return sums
 
-        def fill(part: Tensor, stream: Generator) -> None:
-            with torch.inference_mode(inference), torch.no_grad():
-                part.normal_(generator=stream)
+    def _native(self, like: Tensor) -> Tensor:
+        if self._on_device is None:
+            self._on_device = Generator(like.device).manual_seed(self.generator.initial_seed())
+        return torch.empty_like(like).normal_(generator=self._on_device)
 
-        flat = out.as_strided((out.numel(),), (1,))
-        list(_pool().map(fill, flat.chunk(STREAMS), self.streams))
-        return out
+
+def _flat(dense: Tensor) -> Tensor:
+    """All values of a dense tensor of any memory format, as they lie in memory."""
+    return dense.as_strided((dense.numel(),), (1,), dense.storage_offset())

@@ -70,7 +70,7 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     x, readout, geometry = reading.x.float(), reading.readout, layer.geometry
     batch = x.shape[0]
     height, width = geometry.output_size(x.shape[2], x.shape[3])
-    full = float(layer.input_range.abs().max()) or float(x.abs().max()) or 1.0
+    full = layer.ranges.full_scale_input(x)
     volts_per_unit = layer.stack.device.read_voltage / full
     # Sum over pixels of v^2 G of each bank and node: a convolution of x^2 with each row's conductance.
     banks, nodes = readout.row_g.shape[:2]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+import torch
 from torch import Generator
 
+from memristor_plugins.interfaces.normals import PooledGenerator
 
-def derive(seed: int, layer: str, purpose: str) -> Generator:
-    """A CPU generator for one purpose in one layer of one chip.
 
-    Seeded with the first 63 bits of blake2b("seed/layer/purpose"), so that it is independent of every other one.
+def derive(seed: int, layer: str, purpose: str, device: torch.device | str = "cpu", *, fast: bool = False) -> Generator:
+    """A generator for one purpose in one layer of one chip.
+
+    Seeded with the first 63 bits of blake2b("seed/layer/purpose"), so that it is independent of every other one. Chips
+    use the CPU's, so that a seed gives the same chip everywhere; training steps draw where the layer stands, and
+    `fast` from a pool on the CPU.
     """
     digest = blake2b(f"{seed}/{layer}/{purpose}".encode(), digest_size=8).digest()
-    return Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    kind = PooledGenerator if fast and torch.device(device).type == "cpu" else Generator
+    return kind(device).manual_seed(int.from_bytes(digest, "little") >> 1)

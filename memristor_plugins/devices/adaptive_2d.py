@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -10,6 +11,7 @@ from torch import Generator, Tensor
 from memristor_plugins.devices import adaptive_2d_physics as physics
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.interfaces.device import Cells, CellState, Device, standard_normal
+from memristor_plugins.interfaces.normals import normals
 from memristor_plugins.interfaces.parameter import Param
 
 HEADLINE = "headline stack (assumed)"
@@ -43,6 +45,7 @@ class Adaptive2D(Device):
     """
 
     gated = True
+    includes: ClassVar[Mapping[str, str]] = {"write_verify": "programming", "d2d": "programming", "retention": "drift"}
     read_correlation = "multiply"
 
     def __init__(
@@ -270,8 +273,7 @@ def _lognormal(median: float, sigma: float, shape: torch.Size | tuple[int, ...],
     """median * exp(sigma z) of `shape`, float32; without spread a view of one number, nothing drawn."""
     if sigma == 0:
         return torch.tensor(median, device=generator.device).expand(shape)
-    normal = torch.randn(shape, generator=generator, device=generator.device)
-    return normal.mul_(sigma).exp_().mul_(median)
+    return normals(shape, generator).mul_(sigma).exp_().mul_(median)
 
 
 def _beside(cells: Cells, like: Tensor) -> Cells:

@@ -14,6 +14,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
+from memristor_plugins.interfaces.normals import normals
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -43,6 +45,8 @@ class CellState:
         cells: the per-cell constants.
         ageing: standard normals that ageing uses, so that all times lie on one trajectory; None where it uses none.
         writes: how often the cells were written.
+        pulses: write pulses that each cell took, same shape; None where a write is not simulated pulse by pulse.
+        energy_j: energy of that write in each cell, pulses and verification, joules, same shape; None likewise.
     """
 
     g: Tensor
@@ -50,6 +54,8 @@ class CellState:
     cells: Cells
     ageing: Tensor | None = None
     writes: int = 1
+    pulses: Tensor | None = None
+    energy_j: Tensor | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> CellState:
         """The same state with `function` applied to every tensor (a move, a slice)."""
@@ -59,6 +65,8 @@ class CellState:
             target=function(self.target),
             cells=self.cells.map(function),
             ageing=None if self.ageing is None else function(self.ageing),
+            pulses=None if self.pulses is None else function(self.pulses),
+            energy_j=None if self.energy_j is None else function(self.energy_j),
         )
 
 
@@ -67,7 +75,7 @@ def standard_normal(like: Tensor, generator: Generator) -> Tensor:
 
     Drawn on the generator's own device and then moved, so that one seed gives one chip on CPU and GPU.
     """
-    return torch.randn(like.shape, generator=generator, device=generator.device, dtype=like.dtype).to(like.device)
+    return normals(like.shape, generator, like.dtype).to(like.device)
 
 
 class Device(ABC):
@@ -84,10 +92,13 @@ class Device(ABC):
         gate_range: gate voltages of the smallest and the largest gain, volts; only where `gated`.
         read_correlation: over what span one sample of the read noise stays: each multiply draws anew, or one sample
             lasts for an image, or for a whole evaluation.
+        includes: effects that its own statistics contain already, each with the effect that switches those on:
+            `{"d2d": "programming"}`; selecting both is an error.
     """
 
     gated: ClassVar[bool] = False
     read_correlation: ClassVar[Literal["multiply", "image", "evaluation"]] = "multiply"
+    includes: ClassVar[Mapping[str, str]] = {}
 
     g_min: float
     g_max: float

@@ -17,12 +17,16 @@ class Mapped:
     """A weight matrix as conductances.
 
     Args:
-        g: target conductances, siemens, [planes, ..., rows, cols]; a plane is one cell of each weight.
-        scale: weight units per siemens, broadcastable to [..., 1, cols].
+        g: target conductances, siemens, [planes, ..., rows, lines]; a plane is one cell of each weight. `lines` are the
+            outputs' columns, and where a mapping adds reference columns, those too.
+        scale: weight units per siemens, broadcastable to [..., 1, lines].
+        offset: what digital arithmetic subtracts from each output for a unit of every input, in weight units,
+            broadcastable to [..., 1, cols]; None: nothing.
     """
 
     g: Tensor
     scale: Tensor
+    offset: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ class Mapping(ABC):
 
     @abstractmethod
     def to_effective(self, g: Tensor, scale: Tensor) -> Tensor:
-        """What each converter sees of conductances `g` [planes, ..., rows, cols], in weight units.
+        """What each converter sees of conductances `g` [planes, ..., rows, lines], in weight units.
 
-        Returns [groups, ..., rows, cols]. Linear in g, so that errors of g pass through.
+        Returns [groups, ..., rows, lines]. Linear in g, so that errors of g pass through.
         """
 
     @abstractmethod
@@ -73,10 +77,17 @@ class Mapping(ABC):
 
     @abstractmethod
     def from_current(self, partial: Tensor) -> Tensor:
-        """Outputs from converted sums [groups, ..., cols]; `to_effective` then this is exact on an ideal device."""
+        """Outputs [..., cols] from converted sums [groups, ..., lines], before `Mapped.offset` is subtracted.
+
+        `to_effective`, this, and the offset are exact together on an ideal device. Linear.
+        """
+
+    def lines(self, cols: int) -> int:
+        """Columns of one plane that `cols` outputs take on the bit lines, reference columns included."""
+        return cols
 
     def utilisation(self, rows: int, cols: int) -> Utilisation:
         """Arrays that a matrix of rows x cols weights takes, all planes on adjacent bit lines."""
-        physical = cols * self.planes
+        physical = self.lines(cols) * self.planes
         arrays = ceil(rows / self.rows) * ceil(physical / self.columns)
         return Utilisation(arrays, rows * physical, arrays * self.rows * self.columns)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+import torch
 from torch import Generator, Size, Tensor
 
 from memristor_plugins.interfaces.device import CellState, Device
@@ -26,26 +27,49 @@ class Moment(Enum):
 
 
 class Site(Enum):
-    """Where an effect acts, and with it what `apply` takes and returns. Sites are applied in this order."""
+    """Where an effect acts, and with it what `apply` takes and returns. Sites are applied in this order.
 
-    WRITE = "write"  # target conductances, siemens -> CellState
-    AGE = "age"  # CellState -> conductances at `context.seconds`, siemens
+    Conductances of a layer are [planes, banks, groups, rows, cols], in siemens.
+    """
+
+    TARGET = "target"  # target conductances -> targets that can be written
+    WRITE = "write"  # targets -> CellState
+    CELL = "cell"  # CellState -> CellState: what fabrication makes of a write
+    AGE = "age"  # CellState -> conductances at `context.seconds`
     DEFECT = "defect"  # conductances -> conductances, after ageing: a stuck cell does not drift
-    GATE = "gate"  # nominal gain of a bank -> gain of each cell
+    FLUCTUATION = "fluctuation"  # conductances -> conductances, drawn once for a whole evaluation
+    GATE = "gate"  # nominal gains [batch, banks] -> gains that the gate DAC can set
+    GATE_COUPLING = "gate coupling"  # gate voltages [batch, banks] -> what the gate lines carry
+    GATE_NOISE = "gate noise"  # gate voltages [batch, banks] -> noisy gate voltages
+    WIRES = "wires"  # conductances of arrays [..., rows, columns] -> effective conductances, I = V G_eff
     INPUT = "input"  # layer input -> what the word lines carry, in input units
+    CURRENT = "current"  # conductances -> [terms, ...]: I = sum_j inputs_j(V) G_j
+    LEAK = "leak"  # conductances -> what unselected cells leak at the read voltage, as conductances
     READ = "read"  # conductances -> standard deviation of their read noise, siemens
     SUM = "sum"  # partial sum of an array's column -> what its converter reports, in output units
 
 
 MOMENT_OF_SITE = {
+    Site.TARGET: Moment.PROGRAMMING,
     Site.WRITE: Moment.PROGRAMMING,
+    Site.CELL: Moment.FABRICATION,
     Site.AGE: Moment.AGEING,
     Site.DEFECT: Moment.FABRICATION,
+    Site.FLUCTUATION: Moment.READ,
     Site.GATE: Moment.READ,
+    Site.GATE_COUPLING: Moment.READ,
+    Site.GATE_NOISE: Moment.READ,
+    Site.WIRES: Moment.READ,
     Site.INPUT: Moment.READ,
+    Site.CURRENT: Moment.READ,
+    Site.LEAK: Moment.READ,
     Site.READ: Moment.READ,
     Site.SUM: Moment.READ,
 }
+
+# At these, several effects may act. Cells and defects are applied in the order of their names; ageing and
+# fluctuations each see the same conductances, and their changes add up.
+MANY = frozenset({Site.CELL, Site.AGE, Site.DEFECT, Site.FLUCTUATION})
 
 
 @dataclass(frozen=True)
@@ -59,6 +83,7 @@ class Context:
         generator: the only source of randomness; None where the effect must be deterministic.
         cells: state of the cells that the tensor belongs to, where there are any.
         full_scale: calibrated range [low, high] of a converter, shape [2], in the units of the tensor.
+        training: a training step, where an effect may take a cheaper approximation that it states.
     """
 
     device: Device
@@ -67,6 +92,7 @@ class Context:
     generator: Generator | None = None
     cells: CellState | None = None
     full_scale: Tensor | None = None
+    training: bool = False
 
 
 class NonIdeality(ABC):
@@ -78,7 +104,12 @@ class NonIdeality(ABC):
         static: the same input gives the same output once the chip is programmed.
         per_tile: it acts on each array's own partial sums, so that they cannot be added before it.
         needs_range: it converts over a range that must be calibrated on real inputs (`calibrate`).
+        learned_range: that range is then trained with the network.
+        uses: names of the effects whose device statistics it applies itself.
         nodes: at `Site.GATE`, how many gate voltages each cell's own gain is computed at; interpolated between.
+        terms: at `Site.CURRENT`, how many products an array's current is the sum of.
+        rows_per_read: at `Site.LEAK`, word lines of an array that are selected at once; None: all.
+        slice_bits: at `Site.INPUT`, bits of an input that are driven at once; None: all.
     """
 
     site: ClassVar[Site]
@@ -86,7 +117,12 @@ class NonIdeality(ABC):
     static: ClassVar[bool] = True
     per_tile: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
+    uses: ClassVar[frozenset[str]] = frozenset()
+    learned_range: bool = False
     nodes: int = 1
+    terms: int = 1
+    rows_per_read: int | None = None
+    slice_bits: int | None = None
 
     @property
     def moment(self) -> Moment:
@@ -94,16 +130,62 @@ class NonIdeality(ABC):
         return MOMENT_OF_SITE[self.site]
 
     def sample(self, shape: Size | tuple[int, ...], *, generator: Generator) -> Any:
-        """Per-chip state for arrays of `shape`, drawn on the CPU; a tensor, a CellState, or None."""
+        """Per-chip state, drawn on the CPU in float32; None where there is none.
+
+        Args:
+            shape: at `CELL` and `DEFECT` that of the conductances; at `INPUT` word-line drivers
+                [banks, groups, rows, arrays side by side]; at `SUM` converters
+                [converters of an output, banks, groups, arrays on top of one another, cols].
+
+        Returns:
+            At `CELL` and `DEFECT` a tensor of `shape`, or any; at `INPUT` and `SUM` a tensor [numbers, *shape] or None.
+        """
         return None
 
     @abstractmethod
     def apply(self, x: Any, state: Any, context: Context) -> Any:
-        """The effect on `x` (see `Site` for what it is), pure: the same arguments give the same result."""
+        """The effect on `x` (see `Site` for what it is), pure: the same arguments give the same result.
+
+        `state` is what was sampled; at `SUM` its part [numbers, converters, banks, cols], which broadcasts against
+        x [..., converters, banks, cols]; None where nothing was sampled.
+        """
+
+    def surroundings(self, context: Context) -> Context:
+        """The context that all effects then see (another temperature, faster ageing); as it is unless overridden."""
+        return context
 
     def calibrate(self, x: Tensor) -> Tensor:
         """Range [low, high] that one batch of real signals `x` asks for, shape [2]; only where `needs_range`."""
         raise NotImplementedError(f"{type(self).__name__} has no range to calibrate")
+
+    def merge(self, known: Tensor, seen: Tensor) -> Tensor:
+        """Range after another batch asked for `seen`: the wider one; symmetric where one has a negative part.
+
+        `known` is [0, 0] before the first batch.
+        """
+        low, high = torch.minimum(known[0], seen[0]), torch.maximum(known[1], seen[1])
+        both = torch.maximum(-low, high)
+        signed = low < 0
+        return torch.stack((torch.where(signed, -both, low), torch.where(signed, both, high)))
+
+    def lines(self, state: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """At `Site.INPUT`, gain (a number) and offset (input units) of each sampled word-line driver, each [*shape]."""
+        raise NotImplementedError(f"{type(self).__name__} has no drivers")
+
+    def slices(self, x: Tensor, context: Context) -> tuple[Tensor, list[float]]:
+        """At `Site.INPUT` with `slice_bits`: what is driven one after another, and the weight of each.
+
+        Args:
+            x: converted inputs, in input units.
+
+        Returns:
+            [slices, *x.shape] and weights; sum_s weight_s slice_s is x again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not slice its inputs")
+
+    def inputs(self, v: Tensor, context: Context) -> Tensor:
+        """At `Site.CURRENT`, functions of the word-line voltage v (volts, any shape) [terms, ...], in volts."""
+        raise NotImplementedError(f"{type(self).__name__} has no current law")
 
     def bits_used(self) -> int | None:
         """Resolution in bits of a converter, for the cost model; None where the effect is not a converter."""

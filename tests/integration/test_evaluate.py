@@ -29,7 +29,7 @@ def metrics(folder: Path) -> dict[str, float]:
 
 def ranges(folder: Path) -> dict[str, Any]:
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    return {k: v for k, v in state.items() if k.endswith("_range")}
+    return {k: v for k, v in state.items() if ".ranges." in k}
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_ranges_stay_frozen_unless_the_stack_is_another(
     used: dict[str, Any] = {}
 
     def measure(run: Any, record: Any, *_: Any, **__: Any) -> None:
-        used.update({k: v.clone() for k, v in run.module.state_dict().items() if k.endswith("_range")})
+        used.update({k: v.clone() for k, v in run.module.state_dict().items() if ".ranges." in k})
 
     monkeypatch.setattr(evaluate, "measure", measure)
     evaluated(*overrides)

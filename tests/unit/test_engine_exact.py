@@ -56,7 +56,7 @@ def test_ideal_network_is_the_digital_network() -> None:
     analog = analogize(network, compose_stack())
     program(analog)
     assert relative(analog(x), network(x)) < 1e-5
-    ranges = {k for k in analog.state_dict() if k.endswith(("input_range", "sum_range"))}
+    ranges = {k for k in analog.state_dict() if k.endswith(("ranges.input", "ranges.sum"))}
     assert set(analog.state_dict()) - ranges == set(network.state_dict())
     analog.load_state_dict(network.state_dict())
     program(analog)
@@ -113,8 +113,8 @@ def test_tiled_plan_against_unfold(
     bits = 4
     stack = compose_stack(["nonideality=[adc]", f"nonidealities.adc.bits={bits}", f"mapping.rows={rows}"])
     analog = analogize(layer, stack).eval()
-    analog.input_range.copy_(torch.tensor([-1.0, 1.0]))
-    analog.sum_range.copy_(torch.tensor([-3.0, 3.0]))
+    analog.ranges.input.copy_(torch.tensor([-1.0, 1.0]))
+    analog.ranges.sum.copy_(torch.tensor([-3.0, 3.0]))
     program(analog)
     got = analog(x).flatten(2)
     want = naive(layer, x, rows, -3.0, 3.0, bits)
@@ -222,7 +222,7 @@ def test_unprogrammed_and_uncalibrated_warn() -> None:
     analog(x)  # silent from now on
     other = analogize(nn.Linear(4, 3), compose_stack(["nonideality=[dac,adc]"]))
     other.load_state_dict(analog.state_dict())
-    assert torch.equal(other.sum_range, analog.sum_range)
+    assert torch.equal(other.ranges.sum, analog.ranges.sum)
 
 
 def test_order_of_effects_never_matters() -> None:

@@ -30,7 +30,7 @@ def test_read_noise_has_the_variance_of_its_sum(rows: int) -> None:
     n = 40_000
     y = analog(x.expand(n, -1))
     chip = analog.chip
-    std = stack.device.read_std(chip.state.g, chip.state, 0.0)[:, 0, 0] * chip.scale.squeeze()
+    std = stack.device.read_std(chip.state.g, chip.state, 0.0)[:, 0, 0] * chip.mapped.scale.squeeze()
     expected = (x.square()[:, None] * (std[0] ** 2 + std[1] ** 2)).sum(dim=0)
     measured = y.var(dim=0)
     # The variance of n normals has a relative deviation of sqrt(2 / n).
@@ -49,7 +49,7 @@ def test_read_noise_scales_with_the_gain() -> None:
     x = torch.rand(1, 4, 200, 250)
     reads = torch.stack([analog(x) for _ in range(6)])
     gain = layer.kernel.modulate(x).bank
-    readout = analog._readout
+    readout = analog.programmed.columns.readout
     kernel = analog.geometry.to_kernel(readout.variance[0, :, 0]).view(2, 4, 1, 1)
     expected = nn.functional.conv2d(x.square(), kernel) * gain.square().view(1, 1, 1, 1)
     ratio = reads.var(dim=0) / expected
@@ -111,7 +111,7 @@ def test_times_lie_on_one_trajectory() -> None:
     stack = compose_stack(["device=adaptive_2d", "nonideality=[programming,drift]"])
     analog = analogize(nn.Linear(50, 40), stack)
     program(analog, 0)
-    at = [analog.chip.conductance(stack, t) for t in (0.0, 3600.0, 86400.0, 3600.0)]
+    at = [analog.chip.conductance(stack, stack.context(t)) for t in (0.0, 3600.0, 86400.0, 3600.0)]
     assert torch.equal(at[1], at[3])
     grown = at[0] > stack.device.g_off
     assert (at[1][grown] <= at[0][grown]).all()
@@ -128,13 +128,13 @@ def test_interpolated_cell_gains(nodes: int, bound: float) -> None:
     layer = ModulatedConv2d(Heterosynaptic(banks=1), 100, 100, 1)
     analog = analogize(layer, stack).eval()
     program(analog)
-    state, readout = analog.chip.state, analog._readout
+    state, readout = analog.chip.state, analog.programmed.columns.readout
     worst = 0.0
     for gain in torch.linspace(device.gain_min, 1.0, 21):
         exact = state.g * device.gain(state, device.gate_voltage(gain))
-        effective = stack.mapping.to_effective(exact, analog.chip.scale)[0]
+        effective = stack.mapping.to_effective(exact, analog.chip.mapped.scale)[0]
         weights = gain * interpolation(gain.log(), readout.nodes[0].to(gain))
-        approximate = (readout.weight[0] * weights.view(1, -1, 1, 1, 1)).sum(dim=1)
+        approximate = (readout.weight[0, 0] * weights.view(1, -1, 1, 1, 1)).sum(dim=1)
         worst = max(worst, float(((approximate - effective).abs().max() / layer.kernel.weight.abs().max()).detach()))
     assert worst < bound, worst
 
@@ -164,8 +164,8 @@ def test_profile_is_the_sum_over_cells_and_reads() -> None:
     program(analog)
     measured = profile(analog, [x], "test").layers[0]
     layer = analog[0]
-    volts = stack.nonidealities["dac"].apply(x, None, Context(stack.device, full_scale=layer.input_range))
-    volts = volts / layer.input_range[1] * stack.device.read_voltage
+    volts = stack.nonidealities["dac"].apply(x, None, Context(stack.device, full_scale=layer.ranges.input))
+    volts = volts / layer.ranges.input[1] * stack.device.read_voltage
     columns = nn.functional.unfold(volts, 3, padding=1).view(4, 2, 9, 25).transpose(1, 2).flatten(1, 2)
     rows = layer.chip.state.g.sum(dim=(0, 4))[0, 0]
     expected = float((columns.square().double() * rows[:, None]).sum()) / 4

@@ -1,6 +1,9 @@
 """Arrays with converters of their own, against unfolded inputs cut by hand."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,8 +16,10 @@ from memristor_plugins.crossbar import sums
 from memristor_plugins.crossbar.convert import analogize, calibrate, explain, program
 from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.crossbar.layer import AnalogLayer
+from memristor_plugins.crossbar.layout import reads
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
 from memristor_plugins.crossbar.noise import NormalSource
+from memristor_plugins.crossbar.readout import Readout
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.devices.adaptive_2d import Adaptive2D
 from memristor_plugins.devices.ideal import Ideal
@@ -37,22 +42,56 @@ def unfolded(x: Tensor, g: Geometry) -> Tensor:
     return u.transpose(2, 3).flatten(2, 3)
 
 
-def reference(x: Tensor, columns: sums.Columns, convert: Callable[[Tensor], Tensor]) -> Tensor:
-    """[converters, batch, banks, height', width', out], each array's sum converted by itself."""
-    g, w = columns.geometry, columns.weight
-    signal = unfolded(x, g)
+@dataclass(frozen=True)
+class Arrays:
+    """A small layer's weights [converters, banks, nodes, groups, rows, cols], cut every `rows` rows."""
+
+    geometry: Geometry
+    rows: int
+    weight: Tensor
+    gains: Tensor | None
+    variance: Tensor | None = None
+
+    @property
+    def cut(self) -> tuple[tuple[int, int], ...]:
+        return tuple(reads(self.geometry.rows, self.rows, self.rows))
+
+    @property
+    def whole(self) -> Arrays:
+        return replace(self, rows=self.geometry.rows)
+
+    def read(
+        self,
+        x: Tensor,
+        convert: Callable[[Tensor], Tensor] | None = None,
+        observe: Callable[[Tensor], None] | None = None,
+        normals: NormalSource | None = None,
+    ) -> Tensor:
+        """[converters, batch, height', width', groups, banks, cols]."""
+        w = self.weight
+        nothing = torch.zeros(w.shape[1:3])
+        readout = Readout(w.unsqueeze(0), self.variance, None, nothing, nothing, None)
+        columns = sums.columns(self.geometry, self.cut, readout, x.dtype)
+        at_read = None if convert is None else lambda partial, index: convert(partial)
+        source = normals or NormalSource(torch.Generator())
+        # Converters last, so that parts of a batch are put together along it.
+        finish = sums.Finish(self.gains, observe, at_read, None, source, lambda t: t.movedim(0, -1))
+        return sums.read([x], columns, finish).movedim(-1, 0)
+
+
+def reference(x: Tensor, a: Arrays, convert: Callable[[Tensor], Tensor]) -> Tensor:
+    """The same, each array's sum converted by itself."""
+    signal = unfolded(x, a.geometry)
     total = torch.zeros(())
-    for first in range(0, g.rows, columns.rows):
-        rows = slice(first, first + columns.rows)
-        partial = torch.einsum("bgrp,ckngrq->cbknpgq", signal[:, :, rows], w[..., rows, :])
-        gains = columns.gains if columns.gains is not None else x.new_ones(x.shape[0], w.shape[1], 1)
-        partial = (partial * gains[None, :, :, :, None, None, None]).sum(dim=3)
-        total = total + convert(partial)
-    return total.flatten(-2).unflatten(3, g.output_size(*x.shape[2:]))
+    for first, last in a.cut:
+        partial = torch.einsum("bgrp,ckngrq->cbpgknq", signal[:, :, first:last], a.weight[..., first:last, :])
+        gains = a.gains if a.gains is not None else x.new_ones(x.shape[0], a.weight.shape[1], 1)
+        total = total + convert((partial * gains[None, :, None, None, :, :, None]).sum(dim=-2))
+    return total.unflatten(2, a.geometry.output_size(*x.shape[2:]))
 
 
 @st.composite
-def columns(draw: st.DrawFn) -> tuple[Tensor, sums.Columns, float]:
+def arrays(draw: st.DrawFn) -> tuple[Tensor, Arrays, float]:
     groups = draw(st.integers(1, 3))
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     g = Geometry(
@@ -72,76 +111,60 @@ def columns(draw: st.DrawFn) -> tuple[Tensor, sums.Columns, float]:
     weight = numbers(converters, banks, nodes, groups, g.rows, g.cols, seed=seed + 1)
     gains = numbers(batch, banks, nodes, seed=seed + 2) if gained else None
     rows, step = draw(st.integers(1, 40)), draw(st.sampled_from([0.25, 1.0, 3.0]))
-    return x, sums.Columns(g, rows, weight, None, gains, None, None, None), step
+    return x, Arrays(g, rows, weight, gains), step
 
 
-@given(columns())
+@given(arrays())
 @settings(max_examples=80, deadline=None)
-def test_tiled_sums_are_converted_one_array_at_a_time(drawn: tuple[Tensor, sums.Columns, float]) -> None:
-    x, plain, step = drawn
+def test_sums_are_converted_one_array_at_a_time(drawn: tuple[Tensor, Arrays, float]) -> None:
+    x, a, step = drawn
     seen: list[Tensor] = []
 
     def convert(partial: Tensor) -> Tensor:
-        # Half a step beside zero, so that rounding errors of different sums never fall on a boundary together.
         return (partial / step).round() * step
 
-    given_columns = sums.Columns(
-        plain.geometry, plain.rows, plain.weight, None, plain.gains, lambda t: seen.append(t.clone()), convert, None
-    )
-    y = sums.tiled(x, given_columns)
-    expected = reference(x, plain, convert)
+    y = a.read(x, convert, lambda t: seen.append(t.clone()))
+    expected = reference(x, a, convert)
     assert y.shape == expected.shape
     # In float64 a sum lies within 1e-12 of a boundary with negligible probability.
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-9)
-    # Each converter saw every partial sum once, and none of a pixel that is cut off.
-    assert sum(t.numel() for t in seen) == y.numel() * -(-plain.geometry.rows // plain.rows)
+    # Each converter saw every partial sum once.
+    assert sum(t.numel() for t in seen) == y.numel() * -(-a.geometry.rows // a.rows)
+    torch.testing.assert_close(a.whole.read(x, convert), reference(x, a.whole, convert), rtol=0, atol=1e-9)
 
 
-@given(columns())
+@given(arrays())
 @settings(max_examples=40, deadline=None)
-def test_whole_sums_are_converted_once(drawn: tuple[Tensor, sums.Columns, float]) -> None:
-    x, c, step = drawn
-
-    def convert(partial: Tensor) -> Tensor:
-        return (partial / step).round() * step
-
-    whole = sums.Columns(c.geometry, c.rows, c.weight, None, c.gains, None, convert, None)
-    one_array = sums.Columns(c.geometry, c.geometry.rows, c.weight, None, c.gains, None, None, None)
-    torch.testing.assert_close(sums.whole(x, whole), reference(x, one_array, convert), rtol=0, atol=1e-9)
-
-
-@given(columns())
-@settings(max_examples=40, deadline=None)
-def test_noise_variance_is_that_of_each_array(drawn: tuple[Tensor, sums.Columns, float]) -> None:
+def test_noise_variance_is_that_of_each_array(drawn: tuple[Tensor, Arrays, float]) -> None:
     """Ones in place of normals make the noise its own standard deviation."""
 
     class Ones(NormalSource):
         def __init__(self) -> None:
             pass
 
-        def fill_(self, out: Tensor) -> Tensor:
-            return out.fill_(1.0)
+        def add_(self, sums: Tensor, std: Tensor) -> Tensor:
+            return sums.add_(std)
 
-    x, c, _ = drawn
-    gains = None if c.gains is None else c.gains.abs()
-    variance = c.weight.square()
-    noisy = sums.Columns(c.geometry, c.rows, torch.zeros_like(c.weight), variance, gains, None, lambda t: t, Ones())
+    x, a, _ = drawn
+    gains = None if a.gains is None else a.gains.abs()
+    variance = a.weight.square()
+    noisy = Arrays(a.geometry, a.rows, torch.zeros_like(variance), gains, variance)
     # One node's variance is told over its nominal gain squared: the weights of the nodes add up to that gain.
     total = None if gains is None else gains * gains.sum(dim=-1, keepdim=True)
-    expected = sums.Columns(c.geometry, c.rows, variance, None, total, None, None, None)
-    torch.testing.assert_close(sums.tiled(x, noisy), reference(x.square(), expected, torch.sqrt), rtol=1e-6, atol=1e-9)
-    one = sums.Columns(c.geometry, c.geometry.rows, variance, None, total, None, None, None)
-    torch.testing.assert_close(sums.whole(x, noisy), reference(x.square(), one, torch.sqrt), rtol=1e-6, atol=1e-9)
+    expected = Arrays(a.geometry, a.rows, variance, total)
+    for one, other in ((noisy, expected), (noisy.whole, expected.whole)):
+        y = one.read(x, normals=Ones())
+        torch.testing.assert_close(y, reference(x.square(), other, torch.sqrt), rtol=1e-6, atol=1e-9)
 
 
 def test_chunks_of_a_batch_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     g = Geometry(6, 4, (3, 3), padding=(1, 1))
     x, weight, gains = numbers(7, 6, 5, 5), numbers(1, 2, 2, 1, g.rows, 4), numbers(7, 2, 2)
-    c = sums.Columns(g, 10, weight, None, gains, None, lambda t: (t * 4).round() / 4, None)
-    together = sums.tiled(x, c)
+    a = Arrays(g, 10, weight, gains)
+    together = a.read(x, lambda t: (t * 4).round() / 4)
     for in_flight in (1, 3 * 49 * 16):
         monkeypatch.setattr(sums, "IN_FLIGHT", in_flight)
-        torch.testing.assert_close(sums.tiled(x, c), together, rtol=0, atol=1e-12)
+        torch.testing.assert_close(a.read(x, lambda t: (t * 4).round() / 4), together, rtol=0, atol=1e-12)
 
 
 # --- the whole layer ------------------------------------------------------------------------------------------
@@ -182,9 +205,9 @@ def test_a_layer_equals_the_same_arrays_by_hand(rows: int, subtract: str, kind: 
         return (t.clamp(low, high) / step).round() * step
 
     g = chip.state.g.double()
-    scale = chip.scale.double()
+    scale = chip.mapped.scale.double()
     planes = [(g[0] - g[1]) * scale] if subtract == "analog" else [g[0] * scale, g[1] * scale]
-    signal = unfolded(codes(x, layer.input_range, 6), layer.geometry)
+    signal = unfolded(codes(x, layer.ranges.input, 6), layer.geometry)
     factors = torch.ones(5, layer.banks, dtype=torch.float64)
     if layer.kernel is not None:
         modulation = layer.kernel.modulate(x).bank
@@ -199,16 +222,16 @@ def test_a_layer_equals_the_same_arrays_by_hand(rows: int, subtract: str, kind: 
                     "bgrp,grq->bgqp", signal[:, :, first : first + rows], plane[bank, :, first : first + rows]
                 )
                 if kind == "gate":
-                    y = y + sign * codes(part * factor, layer.sum_range, 7)
+                    y = y + sign * codes(part * factor, layer.ranges.sum, 7)
                 else:
-                    y = y + sign * codes(part, layer.sum_range, 7) * factor
+                    y = y + sign * codes(part, layer.ranges.sum, 7) * factor
     bias = module.bias
     assert isinstance(bias, Tensor)
     expected = y.flatten(1, 2).unflatten(2, layer.geometry.output_size(7, 6)) + bias.detach().double()[:, None, None]
-    assert (layer.sum_range[0] < 0) == (subtract == "analog")
+    assert (layer.ranges.sum[0] < 0) == (subtract == "analog")
     measured = layer(x).detach()
     # The engine's ranges are float32: a sum on the edge of a code may fall on the other side, rarely.
-    step = float(layer.sum_range[1]) / 63
+    step = float(layer.ranges.sum[1]) / 63
     differs = (measured - expected).abs() > 1e-5 * step
     assert float(differs.double().mean()) < 5e-3
     assert float((measured - expected).abs().max()) <= 2.01 * step

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from memristor_plugins.crossbar.chip import gate_nodes
-from memristor_plugins.crossbar.geometry import Geometry, interpolation, offset, shifted_rows, tiles
+from memristor_plugins.crossbar.geometry import Geometry, interpolation, segments
+from memristor_plugins.crossbar.layout import from_arrays, reads, to_arrays
+from memristor_plugins.crossbar.readout import gate_nodes
+from memristor_plugins.mappings.differential import Differential
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -66,41 +68,33 @@ def test_a_row_kernel_is_the_kernel_of_a_one_column_matrix(g: Geometry, banks: i
     assert torch.equal(g.row_kernel(rows), one_column.to_kernel(rows.unsqueeze(-1)))
 
 
-@given(geometries(), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
-def test_tiles_hold_every_row_once_in_order(g: Geometry, rows: int) -> None:
-    cut = tiles(g, rows)
-    channels = g.in_channels // g.groups
-    held = []
-    for segments in cut:
-        for s in segments:
-            u, v = s.position
-            assert 0 <= u < g.kernel_size[0]
-            assert 0 <= v < g.kernel_size[1]
-            assert s.row == (u * g.kernel_size[1] + v) * channels + s.start
-            held += range(s.row, s.row + s.stop - s.start)
-    assert held == list(range(g.rows))
-    sizes = [sum(s.stop - s.start for s in segments) for segments in cut]
-    assert sizes[:-1] == [rows] * (len(cut) - 1)
-    assert 0 < sizes[-1] <= rows
+@given(geometries(), st.integers(1, 40), st.integers(1, 40))
+def test_reads_hold_every_row_once_in_order(g: Geometry, array: int, at_once: int) -> None:
+    cut = reads(g.rows, array, at_once)
+    assert [row for first, last in cut for row in range(first, last)] == list(range(g.rows))
+    assert all(last - first <= min(array, at_once) for first, last in cut)
+    assert all(first // array == (last - 1) // array for first, last in cut)  # no read reaches into two arrays
+    channels, (_, kw) = g.in_channels // g.groups, g.kernel_size
+    for first, last in cut:
+        rows = [
+            (s.position[0] * kw + s.position[1]) * channels + channel
+            for s in segments(g, first, last)
+            for channel in range(s.start, s.stop)
+        ]
+        assert rows == list(range(first, last))
 
 
-@given(geometries())
-@settings(max_examples=40, deadline=None)
-def test_shifted_rows_hold_what_each_kernel_position_sees(g: Geometry) -> None:
-    x = numbers(2, g.in_channels, 5, 6)
-    flat, (hp, wp) = shifted_rows(x, g)
-    padded = F.pad(x, (g.padding[1], g.padding[1], g.padding[0], g.padding[0]))
-    height, width = g.output_size(5, 6)
-    for segments in tiles(g, 1):
-        (s,) = segments
-        start, (u, v) = offset(s, g, wp), s.position
-        seen = flat[start : start + 2 * hp * wp].unflatten(0, (2, hp, wp))
-        for i in range(max(height, 0)):
-            for j in range(max(width, 0)):
-                a, b = i * g.stride[0], j * g.stride[1]
-                expected = padded[:, :, a + u * g.dilation[0], b + v * g.dilation[1]]
-                assert torch.equal(seen[:, a, b], expected)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 9), st.integers(2, 9), st.integers(1, 2))
+def test_arrays_hold_every_cell_once_with_pairs_side_by_side(
+    rows: int, lines: int, tall: int, wide: int, banks: int
+) -> None:
+    mapping = Differential(rows=tall, columns=wide)
+    g = torch.arange(1.0, 2 * banks * rows * lines + 1).view(2, banks, rows, lines)
+    arrays = to_arrays(g, mapping, padding=-1.0)
+    assert arrays.shape[-2:] == (tall, wide)
+    assert sorted(arrays[arrays >= 0].tolist()) == g.flatten().tolist()
+    assert torch.equal(from_arrays(arrays, mapping, rows, lines, 2), g)
+    assert torch.equal(arrays[:, 0, 0, 0, :2], g[:, :, 0, 0].T)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from memristor_plugins.crossbar.chip import gate_nodes
 from memristor_plugins.crossbar.convert import analogize, program
 from memristor_plugins.crossbar.geometry import interpolation
 from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
+from memristor_plugins.crossbar.readout import gate_nodes
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.devices.adaptive_2d import Adaptive2D
 from memristor_plugins.devices.ideal import Ideal
@@ -104,7 +104,7 @@ def test_a_layer_interpolates_each_cell_of_its_chip(nodes: int) -> None:
     assert chip is not None
     for image in range(6):
         own = device.gain(chip.state, device.gate_voltage(gains[image]).view(1, 2, 1, 1, 1))
-        effective = stack.mapping.to_effective(chip.state.g * own, chip.scale)[0, :, 0]
+        effective = stack.mapping.to_effective(chip.state.g * own, chip.mapped.scale)[0, :, 0]
         expected = x[image, :, 0, 0] @ effective.sum(dim=0)
         error = (y[image] - expected).abs().max() / expected.abs().max()
         assert float(error) < {1: 0.2, 2: 5e-3, 3: 2e-4}[nodes]

@@ -41,8 +41,8 @@ def power_by_hand(layer: AnalogLayer, x: Tensor, gated: bool) -> float:
         gains = Gate(bits=5).apply(bank.detach(), None, Context(DEVICE)).double()
         volts = DEVICE.gate_voltage(gains)
         own = torch.stack([DEVICE.gain(chip.state, v.float().view(1, -1, 1, 1, 1)).double() for v in volts])
-    v = DAC(5, percentile=100).apply(x, None, Context(DEVICE, full_scale=layer.input_range))
-    v = v.double() / float(layer.input_range.abs().max()) * DEVICE.read_voltage
+    v = DAC(5, percentile=100).apply(x, None, Context(DEVICE, full_scale=layer.ranges.input))
+    v = v.double() / float(layer.ranges.input.abs().max()) * DEVICE.read_voltage
     padded = nn.functional.pad(v, (g.padding[1], g.padding[1], g.padding[0], g.padding[0]))
     height, width = g.output_size(*x.shape[2:])
     per = g.in_channels // g.groups
@@ -97,7 +97,7 @@ def test_dissipated_power_and_counts_of_a_grouped_strided_layer(gated: bool, sub
     assert p.routing_macs == 4 * 8 + 8 * 2
 
     # Products of an input that is not zero, one by one.
-    v = DAC(5, percentile=100).apply(x, None, Context(DEVICE, full_scale=layer.input_range))
+    v = DAC(5, percentile=100).apply(x, None, Context(DEVICE, full_scale=layer.ranges.input))
     driven = nn.functional.unfold((v != 0).float(), 3, padding=1, stride=2).sum() / 3
     assert p.nonzero_macs == pytest.approx(float(driven) * 3 * 2)
 

@@ -1,0 +1,155 @@
+"""What an analog layer costs beside the same `torch.nn` layer, in one run: ratios of the fastest of several times.
+
+    python benchmarks/layers.py --json layers.json
+
+The layer is a 3x3 convolution of 128 to 128 channels on 16x16 pixels, batch 32, float32: 1.2e9 multiply-accumulates,
+4.2 MB of inputs and of outputs. On 128-row arrays nine partial sums of every output, 9.4e6 in all, are converted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from memristor_plugins.api import Stack, analogize, calibrate, compose_stack, program
+from memristor_plugins.cli.memory import keep_buffers
+
+CONVERTERS = "nonideality=[dac,adc]"
+NOISY = "nonideality=[programming,read_noise,dac,adc]"
+ONE_ARRAY = "mapping.rows=1152"
+CASES = {
+    "collapsed: weight noise": ["nonideality=[programming]"],
+    "boundary: weight noise, 8-bit DAC and ADC": ["nonideality=[programming,dac,adc]", ONE_ARRAY],
+    "boundary + read noise": [NOISY, ONE_ARRAY],
+    "tiled: 8-bit DAC and ADC": [CONVERTERS],
+    "tiled, subtract=digital": [CONVERTERS, "mapping.subtract=digital"],
+    "tiled + programming + read noise": [NOISY],
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Milliseconds of the digital layer and ratios to it."""
+
+    case: str
+    plan: str
+    evaluation: float
+    training: float
+
+
+def best(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Fastest time of each in seconds; they take turns, so that what disturbs one disturbs all."""
+    times = {name: float("inf") for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name] = min(times[name], time.perf_counter() - start)
+    return times
+
+
+def evaluation(layer: nn.Module, x: Tensor) -> Callable[[], object]:
+    """One forward pass without gradients."""
+
+    def run() -> object:
+        with torch.inference_mode():
+            y = layer(x)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        return y
+
+    return run
+
+
+def training(layer: nn.Module, x: Tensor) -> Callable[[], object]:
+    """Forward and backward pass, gradients of inputs and weights."""
+    x = x.clone().requires_grad_()
+
+    def run() -> object:
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        layer(x).sum().backward()
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        return None
+
+    return run
+
+
+def layers(stack: Stack, x: Tensor) -> tuple[nn.Module, nn.Module]:
+    """The layer on a chip, and the same in training."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(x.device)
+    chip = analogize(conv, stack)
+    calibrate(chip, [x])
+    trained = analogize(conv, stack).train()
+    trained.load_state_dict(chip.state_dict())
+    chip.eval()
+    program(chip)
+    return chip, trained
+
+
+def measure(device: str, repeats: int) -> tuple[float, float, list[Row]]:
+    """Milliseconds of the digital layer (evaluation, training step), and every case's ratios."""
+    x = torch.rand(32, 128, 16, 16, device=device)
+    digital = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(device)
+    stacks = {case: compose_stack(["device=adaptive_2d", *overrides]) for case, overrides in CASES.items()}
+    built = {case: layers(stack, x) for case, stack in stacks.items()}
+    gc.disable()
+    evaluated = best({"": evaluation(digital, x)} | {c: evaluation(chip, x) for c, (chip, _) in built.items()}, repeats)
+    trained = best({"": training(digital, x)} | {c: training(t, x) for c, (_, t) in built.items()}, repeats)
+    gc.enable()
+    rows = [
+        Row(
+            case,
+            str(built[case][0].plan.kind),  # type: ignore[union-attr]
+            evaluated[case] / evaluated[""],
+            trained[case] / trained[""],
+        )
+        for case in CASES
+    ]
+    return evaluated[""] * 1e3, trained[""] * 1e3, rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=30)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    keep_buffers()  # as `memristor train` does; without it the digital layer itself is slower
+    evaluated, trained, rows = measure(arguments.device, arguments.repeats)
+    print(f"torch.nn.Conv2d: evaluation {evaluated:.2f} ms, training step {trained:.2f} ms")
+    print(f"{'':44s}{'plan':10s}{'evaluation':>11s}{'training':>10s}")
+    for row in rows:
+        print(f"{row.case:44s}{row.plan:10s}{row.evaluation:10.2f}x{row.training:9.2f}x")
+    if arguments.json:
+        name = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or "CPU"
+        record = {
+            "device": name,
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+            "torch": torch.__version__,
+            "digital_ms": {"evaluation": evaluated, "training": trained},
+            "ratios": {r.case: {"plan": r.plan, "evaluation": r.evaluation, "training": r.training} for r in rows},
+        }
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

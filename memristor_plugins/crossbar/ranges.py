@@ -1,0 +1,186 @@
+"""The converters of a layer, and the ranges that they convert over."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from memristor_plugins.crossbar.chip import LayerChip
+from memristor_plugins.crossbar.noise import NormalSource
+from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.crossbar.sums import Finish
+from memristor_plugins.interfaces.nonideality import NonIdeality, Site
+
+SITES = {"input": Site.INPUT, "sum": Site.SUM}
+Phase = Literal["", "input", "sum"]
+TINY = 1e-30  # a range of a signal that is always zero: known, and converts it exactly
+
+
+class Ranges(nn.Module):
+    """Ranges of a layer's input and sum converters: calibrated, and learned where a converter says so.
+
+    Attributes:
+        input, sum: [low, high] as calibrated; [0, 0] means not yet. Saved with the layer.
+        calibrating: the signals of these converters are looked at, and not converted; while the inputs are, sums are
+            left as they are too.
+    """
+
+    input: Tensor
+    sum: Tensor
+    input_factor: nn.Parameter | None
+    sum_factor: nn.Parameter | None
+
+    def __init__(self, stack: Stack, name: str, device: torch.device) -> None:
+        super().__init__()
+        self.name = name
+        self.calibrating: Phase = ""
+        for which, site in SITES.items():
+            self.register_buffer(which, torch.zeros(2, device=device))
+            effect = stack.at(site)
+            learned = effect is not None and effect.learned_range
+            # ln of the learned range over the calibrated one.
+            factor = nn.Parameter(torch.zeros((), device=device)) if learned else None
+            self.register_parameter(f"{which}_factor", factor)
+
+    def complete(self, state: dict[str, Any], prefix: str) -> None:
+        """Let a digital checkpoint load: it has no ranges, and they stay uncalibrated."""
+        for which in SITES:
+            state.setdefault(f"{prefix}{which}", torch.zeros(2))
+            if getattr(self, f"{which}_factor") is not None:
+                state.setdefault(f"{prefix}{which}_factor", torch.zeros(()))
+
+    def calibrated(self, stack: Stack) -> bool:
+        """Every converter has a range."""
+        effects = {which: stack.at(site) for which, site in SITES.items()}
+        return all(self._is_known(which) for which, e in effects.items() if e is not None and e.needs_range)
+
+    def reset(self) -> None:
+        """Forget all ranges."""
+        for which in SITES:
+            getattr(self, which).zero_()
+
+    def known(self, which: str) -> Tensor:
+        """[low, high] as it is used now, on the CPU: bounds are plain numbers to element-wise kernels."""
+        factor = getattr(self, f"{which}_factor")
+        known: Tensor = getattr(self, which).detach()
+        return (known if factor is None else known * factor.detach().exp()).cpu()
+
+    def full_scale_input(self, x: Tensor | None = None) -> float:
+        """The input that the device's read voltage stands for: the largest of the range, else of `x`, else 1."""
+        full = float(self.known("input").abs().max())
+        if full > 0 or x is None:
+            return full or 1.0
+        return float(x.detach().abs().max()) or 1.0
+
+    def convert_input(self, x: Tensor, stack: Stack) -> Tensor:
+        """What the word lines carry."""
+        effect = stack.at(Site.INPUT)
+        if effect is None:
+            return x
+        if self._must_look("input", effect):
+            self._look("input", effect, x)
+        if self.calibrating == "input":
+            return x
+        full: Tensor = self.known("input")
+        if self.input_factor is not None and torch.is_grad_enabled():
+            full = self.input * self.input_factor.exp()
+        converted: Tensor = effect.apply(x, None, replace(stack.context(), full_scale=full))
+        return converted
+
+    def learned_sum(self, stack: Stack) -> Tensor | None:
+        """The trained parameter of the sums' range, if it is one."""
+        effect = stack.at(Site.SUM)
+        if effect is None or not effect.learned_range:
+            return None
+        return self.sum_factor
+
+    def must_look(self, stack: Stack) -> bool:
+        """The sums must be looked at before they can be converted."""
+        effect = stack.at(Site.SUM)
+        return effect is not None and not self.calibrating and self._must_look("sum", effect)
+
+    def finish(
+        self,
+        stack: Stack,
+        chip: LayerChip,
+        gains: Tensor | None,
+        normals: NormalSource,
+        *,
+        look: bool = False,
+        slope: bool = False,
+    ) -> Finish:
+        """What happens to the layer's sums.
+
+        Args:
+            look: their range is observed, and nothing converted.
+            slope: the derivative with respect to the learned range is wanted.
+        """
+        effect = stack.at(Site.SUM)
+        look = (look or self.calibrating == "sum") and effect is not None and effect.needs_range
+        observe: Callable[[Tensor], None] | None = None
+        convert: Callable[[Tensor, int], Tensor] | None = None
+        change: Callable[[Tensor, Tensor], Tensor] | None = None
+        if effect is not None and look:
+            observe = _observer(self, effect)
+        elif effect is not None and self.calibrating != "input":
+            full = self.known("sum")
+            convert = _converter(effect, stack, chip, full)
+            if slope:
+                change = _slope(float(full[0]), float(full[1]))
+        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current)
+
+    def _is_known(self, which: str) -> bool:
+        return bool(getattr(self, which).any())
+
+    def _must_look(self, which: str, effect: NonIdeality) -> bool:
+        if not effect.needs_range:
+            return False
+        if self.calibrating:
+            return self.calibrating == which
+        if self._is_known(which):
+            return False
+        warnings.warn(
+            f"layer '{self.name}': the range of its {which} converters is not calibrated and is taken from the first "
+            "batch; call calibrate(module, batches)",
+            stacklevel=2,
+        )
+        return True
+
+    @torch.no_grad()
+    def _look(self, which: str, effect: NonIdeality, x: Tensor) -> None:
+        known: Tensor = getattr(self, which)
+        merged = effect.merge(known, effect.calibrate(x.detach()).to(known))
+        known.copy_(merged if bool(merged.any()) else torch.tensor([0.0, TINY]))
+
+
+def _observer(ranges: Ranges, effect: NonIdeality) -> Callable[[Tensor], None]:
+    return lambda partial: ranges._look("sum", effect, partial)
+
+
+def _converter(
+    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor
+) -> Callable[[Tensor, int], Tensor]:
+    context = replace(stack.context(), full_scale=full_scale)
+    drawn = next((chip.drawn.get(name) for name, e in stack.all_at(Site.SUM) if e is effect), None)
+
+    def convert(partial: Tensor, read: int) -> Tensor:
+        # [numbers, converters, banks, groups, reads, lines] -> [numbers, groups, converters, banks, lines]
+        state = None if drawn is None else drawn[..., read, :].permute(0, 3, 1, 2, 4)
+        converted: Tensor = effect.apply(partial, state, context)
+        return converted
+
+    return convert
+
+
+def _slope(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """d convert(x) / d ln(range), straight through rounding: q - x within the range, q where it saturates."""
+
+    def slope(x: Tensor, converted: Tensor) -> Tensor:
+        return converted - x * ((x > low) & (x < high)).to(x.dtype)
+
+    return slope

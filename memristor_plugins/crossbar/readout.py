@@ -1,0 +1,151 @@
+"""What the converters see of a programmed layer at one time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.crossbar.chip import LayerChip
+from memristor_plugins.crossbar.layout import from_arrays, over_lines, reads, to_arrays
+from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.interfaces.nonideality import Context, Site
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Effective weights of one layer.
+
+    Args:
+        weight: [terms, converters, banks, nodes, groups, rows, lines], weight units over the nominal gain of each node;
+            a converter reports the sum of terms.
+        variance: [converters, banks, nodes, groups, rows, lines]: variance of the read noise, over the nominal gain
+            squared; None without read noise.
+        offset: [converters, banks, nodes, groups, reads, lines]: what flows without input, output units over the
+            nominal gain; None: nothing does.
+        row_g: conductance of all cells on each word line, [banks, nodes, groups, rows], over the nominal gain.
+        nodes: ln of the nominal gains at which cells' own gains are exact, [banks, nodes]; 0 where gains are scalars.
+        subtracted: what digital arithmetic subtracts for a unit of every input, [banks, groups, cols or 1]; or None.
+    """
+
+    weight: Tensor
+    variance: Tensor | None
+    offset: Tensor | None
+    row_g: Tensor
+    nodes: Tensor
+    subtracted: Tensor | None
+
+
+def read_out(
+    stack: Stack,
+    chip: LayerChip,
+    seconds: float,
+    *,
+    nodes: Tensor | None,
+    full_scale: float,
+    training: bool = False,
+    key: str = "",
+) -> Readout:
+    """Solve a programmed layer for what its converters see `seconds` after programming.
+
+    Args:
+        nodes: ln of nominal gains [banks, nodes] to compute every cell's own gain at; None: cells stand at their
+            largest gain.
+        full_scale: input that is driven with the device's read voltage.
+        training: a training step: effects may approximate as they state.
+        key: tells apart repeated draws, such as training steps.
+    """
+    context = stack.context(seconds, training=training)
+    g = chip.conductance(stack, context, key)
+    state = replace(chip.state, g=g)  # what a gate acts on is what the cell holds now
+    context = replace(context, cells=state)
+    at = g.new_zeros(g.shape[1], 1) if nodes is None else nodes
+    parts = []
+    for node in at.unbind(dim=1):
+        nominal = node.exp().view(-1, 1, 1, 1)
+        gained = g if nodes is None else g * stack.device.gain(state, stack.device.gate_voltage(nominal))
+        parts.append(_at_gain(stack, chip, context, gained, nominal, full_scale))
+    weights, variances, offsets, rows = zip(*parts, strict=True)
+    subtracted = chip.mapped.offset
+    if subtracted is not None:
+        subtracted = subtracted.expand(*g.shape[1:3], 1, subtracted.shape[-1])[:, :, 0]
+    return Readout(
+        torch.stack(weights, dim=3),
+        None if variances[0] is None else torch.stack(variances, dim=2),
+        None if offsets[0] is None else torch.stack(offsets, dim=2),
+        torch.stack(rows, dim=1),
+        at,
+        subtracted,
+    )
+
+
+def _at_gain(
+    stack: Stack, chip: LayerChip, context: Context, g: Tensor, nominal: Tensor, full_scale: float
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+    """Weight [terms, converters, ...], variance, offset and row conductance at one gate voltage."""
+    mapping, scale = stack.mapping, chip.mapped.scale
+    wires, noise, current = stack.at(Site.WIRES), stack.at(Site.READ), stack.at(Site.CURRENT)
+    seen = g
+    if wires is not None:
+        arrays = wires.apply(to_arrays(g, mapping, stack.device.g_min), None, context)
+        seen = from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
+    rows = (seen / nominal).sum(dim=(0, -1))
+    std = None
+    if noise is not None:
+        std = noise.apply(g, None, context) / nominal
+        if wires is not None:
+            # A cell's fluctuation reaches the output as its conductance does: attenuated on both lines.
+            std = std * (seen / g).nan_to_num_(1.0)
+    terms = seen.unsqueeze(0) if current is None else current.apply(seen, None, context)
+    gain, offset = _drivers(stack, chip, context, g.shape[-1])
+    if gain is not None:
+        terms = terms * gain
+        std = None if std is None else std * gain
+    weight = torch.stack([mapping.to_effective(term / nominal, scale) for term in terms])
+    constant = None
+    if offset is not None:
+        constant = _by_read(mapping.to_effective(seen * offset / nominal, scale), stack)
+    leak = stack.at(Site.LEAK)
+    if leak is not None:
+        unselected = mapping.to_effective(leak.apply(seen, None, context) / nominal, scale) * full_scale
+        leaked = _others(unselected, stack)
+        constant = leaked if constant is None else constant + leaked
+    variance = None if std is None else mapping.effective_std(std, scale).square()
+    return weight, variance, constant, rows
+
+
+def _drivers(stack: Stack, chip: LayerChip, context: Context, lines: int) -> tuple[Tensor | None, Tensor | None]:
+    """Gain and offset of the word lines' drivers at every line, [banks, groups, rows, lines]."""
+    for name, effect in stack.all_at(Site.INPUT):
+        state = chip.drawn.get(name)
+        if state is not None:
+            gain, offset = effect.lines(state, context)
+            return over_lines(gain, stack.mapping, lines), over_lines(offset, stack.mapping, lines)
+    return None, None
+
+
+def _by_read(values: Tensor, stack: Stack) -> Tensor:
+    """Sums over the rows of each read [..., rows, lines] -> [..., reads, lines]."""
+    cut = reads(values.shape[-2], stack.mapping.rows, stack.rows_per_read)
+    return torch.stack([values[..., first:last, :].sum(dim=-2) for first, last in cut], dim=-2)
+
+
+def _others(values: Tensor, stack: Stack) -> Tensor:
+    """For each read, the sum over the rows of its array that are not selected: [..., reads, lines]."""
+    mapping, total = stack.mapping, values.shape[-2]
+    own = _by_read(values, stack)
+    cut = reads(total, mapping.rows, stack.rows_per_read)
+    whole = []
+    for first, _ in cut:
+        start = first - first % mapping.rows
+        whole.append(values[..., start : min(total, start + mapping.rows), :].sum(dim=-2))
+    return torch.stack(whole, dim=-2) - own
+
+
+def gate_nodes(gain_min: float, count: int) -> Tensor:
+    """ln of the nominal gains at which cells' gains are computed: Chebyshev points of [ln gain_min, 0]."""
+    middle = 0.5 * math.log(gain_min)
+    points = [middle * (1 + math.cos(math.pi * (2 * j + 1) / (2 * count))) for j in range(count)]
+    return torch.tensor(points, dtype=torch.float64)

@@ -1,0 +1,73 @@
+"""Gradients of a layer whose forward ran on a chip: straight through converters and noise to the effective weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.crossbar.geometry import Geometry
+
+
+class StraightThrough(torch.autograd.Function):
+    """y = compute(), with the gradients of sum_k factors[:, k] * convolve(x, weight[k]).
+
+    The cost of the backward pass is the digital layer's: the sums of each bank are not kept, since
+    dL/dfactors[b, k] = <dL/dx_b of bank k, x_b>.
+
+    Args:
+        x: [batch, in, height, width].
+        weight: [banks, out, in / groups, kh, kw].
+        factors: [batch, banks], or None for ones.
+        compute: the forward, without gradients; gives [batch, out, height', width'].
+        geometry: the layer.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        factors: Tensor | None,
+        compute: Callable[[], Tensor],
+        geometry: Geometry,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, factors)
+        ctx.geometry = geometry
+        return compute()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        x, weight, factors = ctx.saved_tensors
+        need_x, need_weight, need_factors = ctx.needs_input_grad[:3]
+        grad = grad.to(x.dtype)
+        if factors is None and weight.shape[0] == 1:
+            grad_x, grad_weight = _back(ctx.geometry, grad, x, weight[0].to(x.dtype), (need_x, need_weight))
+            return grad_x, None if grad_weight is None else grad_weight.unsqueeze(0).to(weight.dtype), None, None, None
+        grad_x = None
+        by_factor, by_weight = [], []
+        for bank in range(weight.shape[0]):
+            kernel = weight[bank].to(x.dtype)
+            factor = None if factors is None else factors[:, bank, None, None, None].to(x.dtype)
+            if need_x or need_factors:
+                back = _back(ctx.geometry, grad, x, kernel, (True, False))[0]
+                if need_factors:
+                    by_factor.append((back * x).sum(dim=(1, 2, 3), dtype=torch.float32))
+                if need_x:
+                    back = back if factor is None else back.mul_(factor)
+                    grad_x = back if grad_x is None else grad_x.add_(back)
+            if need_weight:
+                scaled = x if factor is None else x * factor
+                by_weight.append(_back(ctx.geometry, grad, scaled, kernel, (False, True))[1])
+        grad_factors = torch.stack(by_factor, dim=1).to(factors.dtype) if by_factor else None
+        grad_weight = torch.stack(by_weight).to(weight.dtype) if by_weight else None
+        return grad_x, grad_weight, grad_factors, None, None
+
+
+def _back(g: Geometry, grad: Tensor, x: Tensor, kernel: Tensor, which: tuple[bool, bool]) -> tuple[Any, Any]:
+    grad_x, grad_kernel, _ = torch.ops.aten.convolution_backward(
+        grad, x, kernel, None, g.stride, g.padding, g.dilation, False, (0, 0), g.groups, (*which, False)
+    )
+    return grad_x, grad_kernel

@@ -217,8 +217,12 @@ class AnalogLayer(nn.Module):
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As the digital layer."""
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """As the digital layer; `output_size` of transposed convolutions is refused."""
+        if output_size is not None:
+            raise SimulationError(
+                f"layer '{self.name}': output_size is not simulated; give the layer output_padding instead"
+            )
         folded = self.form.fold(x)
         modulation = Modulation() if self.kernel is None else self.kernel.modulate(folded)
         y = self._digital(folded, modulation) if self.mode == "digital" else self._analog(folded, modulation)

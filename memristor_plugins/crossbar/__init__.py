@@ -1,1 +1,3 @@
 """The engine: arrays, tiles, converters, chips and the layers that run on them."""
+
+from memristor_plugins.wires import effective_conductance as effective_conductance

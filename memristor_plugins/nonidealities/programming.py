@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from torch import Tensor
@@ -29,8 +30,10 @@ class Programming(NonIdeality):
         assert context.generator is not None, "a write draws from the chip's generator"
         if self.strength == 0:
             return context.device.hold(x, generator=context.generator)
-        written = context.device.program(x, generator=context.generator, cells=state, temperature=context.temperature)
+        written: CellState = context.device.program(
+            x, generator=context.generator, cells=state, temperature=context.temperature
+        )
         if self.strength == 1:
             return written
         g = (x + self.strength * (written.g - x)).clamp_min(0)
-        return CellState(g, x, written.cells, written.ageing, written.writes)
+        return replace(written, g=g)

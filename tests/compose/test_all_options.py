@@ -22,9 +22,13 @@ EFFECTS = registry.names("nonideality")
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS, ids=[f"{g}={n}" for g, n in OPTIONS])
-def test_every_option_composes_and_builds(group: str, name: str) -> None:
-    chosen = f"{group}=[{name}]" if group in ("nonideality", "energy") else f"{group}={name}"
-    config = compose("train", [chosen])
+def test_every_option_composes_and_builds(group: str, name: str, tmp_path: Path) -> None:
+    chosen = [f"{group}=[{name}]" if group in ("nonideality", "energy") else f"{group}={name}"]
+    if name == "table":
+        table = tmp_path / "reads.csv"
+        table.write_text("target_us,mean_us,std_us\n1,1.0,0.1\n20,19.5,0.4\n")
+        chosen.append(f"device.file={table}")
+    config = compose("train", chosen)
     build_stack(config)
     kernel = build(config.kernel, "kernel", "kernel")
     assert build(config.model, "model", kernel=kernel, input_shape=(3, 8, 8), num_classes=10) is not None

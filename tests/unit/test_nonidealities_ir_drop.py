@@ -47,11 +47,11 @@ def test_a_layer_reads_its_physical_arrays_by_hand() -> None:
                 expected[:, pair + k] += current[:, 2 * k] - current[:, 2 * k + 1]
     expected = expected * layer.chip.mapped.scale.squeeze().double()
     torch.testing.assert_close(layer(x).double(), expected, rtol=1e-4, atol=1e-6)
-    # The wires matter here: without them a tenth of the output is elsewhere.
+    # The wires matter here: without them a hundredth of the output is elsewhere.
     plain = layer_on(linear, "nonideality=[programming]")
     program(plain, 2)
     wired, free = layer(x).detach(), plain(x).detach()
-    assert float((wired - free).norm() / free.norm()) > 0.02
+    assert float((wired - free).norm() / free.norm()) > 0.01
 
 
 def test_without_resistance_it_is_the_identity() -> None:

@@ -1,0 +1,84 @@
+"""The soft-bounds synapse."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from torch import Tensor
+
+from memristor_plugins.devices import pulse_laws
+from memristor_plugins.devices._pulsed import (
+    BoundSpread,
+    CycleSpread,
+    PulsedDevice,
+    ReadNoise,
+    ReadTime,
+    ReadVoltage,
+    Rounds,
+    StepSpread,
+    Tolerance,
+    VerifyNoise,
+)
+from memristor_plugins.interfaces.parameter import Param
+
+
+class SoftBounds(PulsedDevice):
+    """Soft-bounds pulsed device: steps shrink in proportion to the distance from the bound; write-verified.
+
+        up:    u += step_up (1 - u);    down:  u -= step_down u;    u = (G - lowest) / (highest - lowest)
+
+    So n pulses leave (1 - step)^n of the distance; the bounds themselves are never reached, and targets
+    stay within. n pulses add a cycle-to-cycle deviation of c2c sqrt(n) of the range.
+
+    Source of the law: Fusi and Abbott, Nat. Neurosci. 10, 485 (2007), 10.1038/nn1859. Every number is assumed.
+
+    Raises:
+        ConfigError: bounds or targets out of order.
+    """
+
+    def __init__(
+        self,
+        *,
+        lowest: Annotated[float, Param("lower bound", unit="S", source="assumed", ge=0)] = 1e-6,
+        highest: Annotated[float, Param("upper bound", unit="S", source="assumed", gt=0)] = 21e-6,
+        step_up: Annotated[
+            float, Param("pulse up at the lower bound, over the range", source="assumed", gt=0, lt=1)
+        ] = 0.02,
+        step_down: Annotated[
+            float, Param("pulse down at the upper bound, over the range", source="assumed", gt=0, lt=1)
+        ] = 0.02,
+        c2c: CycleSpread = 0.003,
+        d2d_step: StepSpread = 0.1,
+        d2d_bounds: BoundSpread = 0.05,
+        voltage_up: Annotated[float, Param("amplitude of a pulse up", unit="V", source="assumed")] = 1.5,
+        voltage_down: Annotated[float, Param("amplitude of a pulse down", unit="V", source="assumed")] = -1.5,
+        width_up: Annotated[float, Param("length of a pulse up", unit="s", source="assumed", gt=0)] = 100e-9,
+        width_down: Annotated[float, Param("length of a pulse down", unit="s", source="assumed", gt=0)] = 100e-9,
+        g_min: Annotated[float, Param("lowest target conductance", unit="S", source="assumed", ge=0)] = 3e-6,
+        g_max: Annotated[float, Param("highest target conductance", unit="S", source="assumed", gt=0)] = 18e-6,
+        tolerance: Tolerance = 0.02,
+        rounds: Rounds = 20,
+        verify_noise: VerifyNoise = 0.0,
+        read_noise: ReadNoise = 0.01,
+        read_voltage: ReadVoltage = 0.1,
+        read_time: ReadTime = 10e-9,
+    ) -> None:
+        self.bounds = (lowest, highest)
+        self.steps = {True: step_up, False: step_down}
+        self.c2c, self.d2d_step, self.d2d_bounds = c2c, d2d_step, d2d_bounds
+        self.pulse_voltage, self.pulse_width = (voltage_up, voltage_down), (width_up, width_down)
+        self.read_voltage, self.read_time = read_voltage, read_time
+        self._set_writing(
+            g_min=g_min,
+            g_max=g_max,
+            tolerance=tolerance,
+            rounds=rounds,
+            verify_noise=verify_noise,
+            read_noise=read_noise,
+        )
+
+    def progress(self, pulses: Tensor, *, up: bool) -> Tensor:
+        return pulse_laws.soft_bounds(pulses, self.steps[up])
+
+    def pulses_at(self, share: Tensor, *, up: bool) -> Tensor:
+        return pulse_laws.soft_bounds_inverse(share, self.steps[up])

@@ -174,8 +174,8 @@ class Block:
             return after, joules
         if depth == DEEPEST:
             raise SimulationError(
-                f"{type(self.model).__name__}: steps of {float(torch.as_tensor(h).max()):.2g} s do not reach a tolerance "
-                f"of {self.tolerance:g}; raise it, or simulate in float64"
+                f"{type(self.model).__name__}: steps of {float(torch.as_tensor(h).max()):.2g} s do not reach a "
+                f"tolerance of {self.tolerance:g}; raise it, or simulate in float64"
             )
         if bool(rough.all()):
             return self._halves(law, state, half, segment, place, nodes, (early, late), h, depth)

@@ -70,7 +70,8 @@ def _act(
         if commutator is not None:
             first, second, weight = commutator
             (a1, b1), (a2, b2) = first[index], second[index]
-            assert b1 is not None and b2 is not None  # a state variable has a loss at all times or never
+            assert b1 is not None
+            assert b2 is not None
             bracket = b2 * a1 - b1 * a2
             if isinstance(bracket, Tensor) or bracket != 0:
                 damping = (1 + exponent * exponent / 36) ** -0.5

@@ -6,6 +6,7 @@ has the segments first and then, optionally, dimensions that broadcast against t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ def triangle(positive: float, negative: float, period: float, cycles: int = 1) -
         raise SimulationError("a triangle needs an amplitude and a positive period")
     corners = [0.0, positive, 0.0, negative, 0.0]
     times = [0.0]
-    for a, b in zip(corners, corners[1:], strict=False):
+    for a, b in itertools.pairwise(corners):
         times.append(times[-1] + abs(b - a) / travel * period)
     return table(times, corners).repeat(cycles)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from memristor_plugins.build import build_stack
 from memristor_plugins.compose import compose
+from memristor_plugins.crossbar.compensation import compensate
 from memristor_plugins.crossbar.convert import analogize, calibrate, program, running, set_mode
 from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
@@ -58,6 +59,7 @@ __all__ = [
     "WorkloadProfile",
     "analogize",
     "calibrate",
+    "compensate",
     "compose_stack",
     "program",
     "running",

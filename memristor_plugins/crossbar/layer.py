@@ -398,11 +398,13 @@ class AnalogLayer(nn.Module):
         return y.flatten(3).permute(0, 3, 1, 2)
 
 
+def effective_matrix(layer: AnalogLayer, readout: Readout) -> Tensor:
+    """Weights that a readout amounts to for small signals, [banks, groups, rows, cols]."""
+    matrix = layer.stack.mapping.from_current(readout.weight.mean(dim=(0, 3)))
+    return matrix if readout.subtracted is None else matrix - readout.subtracted.unsqueeze(-2)
+
+
 def effective_kernels(layer: AnalogLayer, programmed: Programmed) -> Tensor:
-    """Weights that a programmed layer has to small signals, [banks, out, in / groups, kh, kw]."""
-    readout, mapping = programmed.columns.readout, layer.stack.mapping
-    matrix = mapping.from_current(readout.weight.mean(dim=(0, 3)))
-    if readout.subtracted is not None:
-        matrix = matrix - readout.subtracted.unsqueeze(-2)
-    g = layer.geometry
-    return torch.stack([g.to_kernel(bank) for bank in matrix])
+    """The same as convolution kernels, [banks, out, in / groups, kh, kw]."""
+    matrix = effective_matrix(layer, programmed.columns.readout)
+    return torch.stack([layer.geometry.to_kernel(bank) for bank in matrix])

@@ -1,0 +1,57 @@
+"""Drift compensation: digital factors that bring an aged chip's outputs back to what it was programmed for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from memristor_plugins.crossbar.convert import analog_layers
+from memristor_plugins.crossbar.layer import AnalogLayer, effective_matrix
+from memristor_plugins.errors import SimulationError
+
+Kind = Literal["none", "global", "column", "reference"]
+
+
+@torch.no_grad()
+def compensate(module: nn.Module, kind: Kind) -> None:
+    """Scale every analog layer's outputs against what ageing did since programming; until it is programmed again.
+
+    `global`: one factor a layer, the current of all its bit lines right after programming over that now, with every
+    word line driven alike (Joshi et al. 2020, 10.1038/s41467-020-16108-9). `column`: the same for each output's bit
+    lines. `reference`: the factor of each output that fits its weights as programmed best, sum(w0 w) / sum(w^2), as if
+    all of them could be read exactly. `none`: none. The reference reads are taken without read noise.
+
+    Args:
+        module: converted and programmed.
+
+    Raises:
+        SimulationError: a layer that was not programmed.
+    """
+    for layer in analog_layers(module).values():
+        if layer.programmed is None:
+            raise SimulationError(f"layer '{layer.name}' is not programmed; call program(module, chip, seconds) first")
+        factors = None if kind == "none" else _factors(layer, kind)
+        layer.programmed = replace(layer.programmed, compensation=factors)
+
+
+def _factors(layer: AnalogLayer, kind: Kind) -> Tensor:
+    """[banks, groups, cols]."""
+    assert layer.programmed is not None
+    chip, stack, cols = layer.programmed.chip, layer.stack, layer.geometry.cols
+    if kind == "reference":
+        now = effective_matrix(layer, layer.programmed.columns.readout)
+        then = effective_matrix(layer, layer.read_out(chip, 0.0))
+        return _ratio((then * now).sum(dim=-2), now.square().sum(dim=-2))
+    # [planes, banks, groups, lines]: current of each bit line at one volt on every word line.
+    then, now = (chip.conductance(stack, stack.context(t)).sum(dim=-2) for t in (0.0, layer.seconds))
+    if kind == "global":
+        return _ratio(then.sum(), now.sum()).expand(*now.shape[1:3], cols)
+    return _ratio(then.sum(dim=0), now.sum(dim=0))[..., :cols]
+
+
+def _ratio(then: Tensor, now: Tensor) -> Tensor:
+    """Their quotient; one where nothing is left to scale."""
+    return torch.where(now > 0, then / now, torch.ones_like(now))

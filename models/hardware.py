@@ -16,8 +16,8 @@ from memristor_plugins.interfaces.parameter import Param
 class HardwareAware:
     """Hardware-aware training: from `start` on, every step runs on a freshly sampled chip.
 
-    Gradients pass straight through errors and rounding to the clean weights. A step reads the same arrays and converters
-    as evaluation does, but takes the cells' gains at each bank's mean gate voltage of the batch.
+    Gradients pass straight through errors and rounding to the clean weights. A step reads the same arrays and
+    converters as evaluation does, but takes the cells' gains at each bank's mean gate voltage of the batch.
     """
 
     def __init__(

@@ -252,10 +252,14 @@ def test_the_command_line_tells_of_a_broken_plugin_in_one_line(site: Path, tmp_p
 
 
 @pytest.mark.parametrize("plugin", list(registry.plugins()), ids=lambda p: f"{p.group}-{p.name}")
-def test_every_built_in_option_composes_and_is_built(plugin: registry.Plugin) -> None:
+def test_every_built_in_option_composes_and_is_built(plugin: registry.Plugin, tmp_path: Path) -> None:
     many = plugin.package != plugin.group
-    chosen = f"{plugin.group}=[{plugin.name}]" if many else f"{plugin.group}={plugin.name}"
-    node = OmegaConf.select(compose("train", [chosen]), plugin.package)
+    chosen = [f"{plugin.group}=[{plugin.name}]" if many else f"{plugin.group}={plugin.name}"]
+    if plugin.name == "table":
+        table = tmp_path / "reads.csv"
+        table.write_text("target_us,mean_us,std_us\n1,1.0,0.1\n20,19.5,0.4\n")
+        chosen.append(f"device.file={table}")
+    node = OmegaConf.select(compose("train", chosen), plugin.package)
     assert isinstance(build(node, plugin.package, plugin.group), CONTRACTS[plugin.group])
 
 

@@ -12,9 +12,12 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from memristor_plugins import registry
 from memristor_plugins.build import build_stack
 from memristor_plugins.cli.hydra_run import FULL_ERROR, complete, run
 from memristor_plugins.errors import ConfigError
+
+DEVICES = sorted(registry.names("device"))
 
 Outcome = tuple[int, list[str], str]
 
@@ -68,9 +71,9 @@ def test_the_task_gets_the_composed_config_and_hydra_its_folder(outcome: Callabl
             "mapping.subtract=analogg",
             "mapping.subtract: must be one of analog, digital, got 'analogg'; did you mean 'analog'?",
         ),
-        ("device=adaptive2d", "device=adaptive2d: no such device; did you mean 'adaptive_2d'?"),
-        ("device=null", "device: must be one of adaptive_2d, ideal, got null"),
-        ("device=[ideal,adaptive_2d]", "device: must be one of adaptive_2d, ideal, got [ideal,adaptive_2d]"),
+        ("device=adaptive2d", "device=adaptive2d: no such device; did you mean 'adaptive_2d' or 'data_driven'?"),
+        ("device=null", f"device: must be one of {', '.join(DEVICES)}, got null"),
+        ("device=[ideal,adaptive_2d]", f"device: must be one of {', '.join(DEVICES)}, got [ideal,adaptive_2d]"),
         ("~device", "device: nothing is selected; choose device=NAME"),
         ("nonideality=[adcc]", "nonideality=adcc: no such nonideality; did you mean 'adc' or 'dac'?"),
         (
@@ -222,7 +225,7 @@ def test_a_sweep_that_does_not_compose_starts_no_job(outcome: Callable[..., Outc
         raise AssertionError
 
     code, errors, _ = outcome("-m", "device=ideal,adaptive2d", "hydra.sweep.dir=s", task=task)
-    assert (code, errors) == (2, ["error: device=adaptive2d: no such device; did you mean 'adaptive_2d'?"])
+    assert (code, errors) == (2, ["error: device=adaptive2d: no such device; did you mean 'adaptive_2d' or 'data_driven'?"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -254,7 +257,7 @@ def test_hydras_own_flags_work(outcome: Callable[..., Outcome], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("memristor device=", "device=adaptive_2d device=ideal"),
+        ("memristor device=", " ".join(f"device={name}" for name in DEVICES)),
         ("memristor device=ad", "device=adaptive_2d"),
         ("memristor device.read_", "device.read_time= device.read_voltage="),
         ("memristor nonid", "nonidealities. nonideality="),

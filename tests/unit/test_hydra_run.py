@@ -225,7 +225,10 @@ def test_a_sweep_that_does_not_compose_starts_no_job(outcome: Callable[..., Outc
         raise AssertionError
 
     code, errors, _ = outcome("-m", "device=ideal,adaptive2d", "hydra.sweep.dir=s", task=task)
-    assert (code, errors) == (2, ["error: device=adaptive2d: no such device; did you mean 'adaptive_2d' or 'data_driven'?"])
+    assert (code, errors) == (
+        2,
+        ["error: device=adaptive2d: no such device; did you mean 'adaptive_2d' or 'data_driven'?"],
+    )
     assert list(tmp_path.iterdir()) == []
 
 

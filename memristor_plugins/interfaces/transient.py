@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from memristor_plugins.errors import ConfigError, SimulationError, nearest
 
@@ -69,6 +69,32 @@ class TransientModel(ABC):
         changed = copy.copy(self)
         changed.parameters = MappingProxyType({**self.parameters, **values})
         return changed
+
+    def varied(
+        self,
+        spread: Mapping[str, float],
+        shape: torch.Size | tuple[int, ...],
+        *,
+        generator: Generator,
+        dtype: torch.dtype = torch.float64,
+    ) -> Self:
+        """Devices that differ: each named parameter times exp(sigma z), z standard normal, drawn for each device.
+
+        Args:
+            spread: lognormal sigma of each parameter, about its own value, >= 0.
+            shape: the devices' shape.
+            generator: draws.
+            dtype: of the parameters.
+
+        Raises:
+            ConfigError: a name that the model does not have; a negative sigma.
+        """
+        check_spread(self, spread, "spread")
+        values: dict[str, Number] = {}
+        for name, sigma in spread.items():
+            z = torch.randn(shape, generator=generator, dtype=dtype, device=generator.device)
+            values[name] = self.parameters[name] * torch.exp(sigma * z)
+        return self.with_parameters(values)
 
     # --- the equations: pure functions, called by the integrator --------------------------------------------
 
@@ -170,6 +196,15 @@ def clamp(y: Tensor, low: Number, high: Number) -> Tensor:
         low_bound, high_bound = (None if b is None else torch.as_tensor(b).to(y) for b in bounds)
         return y.clamp(low_bound, high_bound)
     return y.clamp(*(b if b is None else float(b) for b in bounds))
+
+
+def check_spread(model: TransientModel, spread: Mapping[str, float], option: str) -> None:
+    """Raises ConfigError unless `spread` has parameters of the model and sigmas >= 0."""
+    for name, sigma in spread.items():
+        if name not in model.parameters:
+            raise ConfigError(f"{option}.{name}", f"no such parameter; {nearest(name, model.parameters)}")
+        if not 0 <= sigma < math.inf:
+            raise ConfigError(f"{option}.{name}", f"must not be negative, got {sigma:g}; the nearest valid value is 0")
 
 
 def check_state(state: State, model: TransientModel) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from memristor_plugins.devices.transient._step import Drive, Law, step
+from memristor_plugins.devices.transient._step import Drive, Law, Watch, step
 from memristor_plugins.errors import SimulationError
 from memristor_plugins.interfaces.transient import Number, State, TransientModel, clamp
 
@@ -27,7 +27,7 @@ class Segment:
 
     Args:
         duration: seconds.
-        v, v_gate: volts at its start and end.
+        v, v_gate: volts at its start and end, the same object where constant.
         cycle: the cycle that it belongs to.
         steps: base steps, 0 for a segment without length.
     """
@@ -40,8 +40,12 @@ class Segment:
 
     def map(self, f: Callable[[Number], Number]) -> Segment:
         """The segment for some of its devices."""
-        ends = (f(self.v[0]), f(self.v[1])), (f(self.v_gate[0]), f(self.v_gate[1]))
-        return Segment(f(self.duration), *ends, self.cycle, self.steps)
+
+        def ends(pair: tuple[Number, Number]) -> tuple[Number, Number]:
+            start = f(pair[0])
+            return start, start if pair[1] is pair[0] else f(pair[1])
+
+        return Segment(f(self.duration), ends(self.v), ends(self.v_gate), self.cycle, self.steps)
 
     def at(self, place: float) -> tuple[Number, Number]:
         """Voltage and gate voltage at a place between 0, the start, and 1, the end."""
@@ -60,7 +64,7 @@ class Block:
     Args:
         model: the model with the parameters of these devices, floats or [devices].
         tolerance, record, energy, cycle_spread: as of `simulate`.
-        generator: the block's own.
+        generator: shared with the other blocks.
     """
 
     model: TransientModel
@@ -97,12 +101,12 @@ class Block:
         """The equations with this cycle's parameters."""
         values = dict(self.model.parameters)
         for name, sigma in self.cycle_spread.items():
-            assert self.generator is not None  # `simulate` has seen to it
             values[name] = values[name] * torch.exp(sigma * self._normal(like))
         return Law(self.model, self.model.prepare(values), self.model.bounds(values))
 
     def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype, device=like.device)
+        assert self.generator is not None  # `simulate` and `_shaken` have seen to it
+        return torch.randn(like.shape, generator=self.generator, device=self.generator.device).to(like)
 
     def _node(self, law: Law, segment: Segment, place: float) -> Node:
         v, v_gate = segment.at(place)
@@ -119,7 +123,7 @@ class Block:
         if n == 0:
             return state
         h = segment.duration / n
-        flat = segment.v[0] is segment.v[1] or segment.v[0] == segment.v[1] if _plain(segment) else False
+        flat = segment.v[0] is segment.v[1] and segment.v_gate[0] is segment.v_gate[1]
         start = self._node(law, segment, EDGE / n)
         for k in range(n):
             middle = start if flat else self._node(law, segment, (k + 0.5) / n)
@@ -162,14 +166,17 @@ class Block:
             early, late = start, start
         else:
             early, late = (self._node(law, segment, place[0] + f * (place[1] - place[0])) for f in (0.25, 0.75))
-        half, first = step(law, state, (start[1], early[1], middle[1]), 0.5 * h)
-        after, second = step(law, half, (middle[1], late[1], end[1]), 0.5 * h)
+        watch = Watch(self.tolerance)
+        half, first = step(law, state, (start[1], early[1], middle[1]), 0.5 * h, watch)
+        after, second = step(law, half, (middle[1], late[1], end[1]), 0.5 * h, watch)
         self.steps += 2 * state[0].numel()
         joules: Tensor | float = 0.0
         if self.energy:
             joules = self._joules(law, (state, first, half), (start, early, middle), 0.5 * h)
             joules = joules + self._joules(law, (half, second, after), (middle, late, end), 0.5 * h)
         rough = _rough(law, whole, after, self.tolerance)
+        if watch.bad is not None:
+            rough = rough | watch.bad
         if not bool(rough.any()):
             return after, joules
         if depth == DEEPEST:
@@ -254,10 +261,6 @@ class Block:
             y if s is None else clamp(y + s * root * self._normal(y), low, high)
             for y, s, (low, high) in zip(state, strength, law.bounds, strict=True)
         )
-
-
-def _plain(segment: Segment) -> bool:
-    return not any(isinstance(x, Tensor) for x in (*segment.v, *segment.v_gate))
 
 
 def _rough(law: Law, whole: State, halves: State, tolerance: float) -> Tensor:

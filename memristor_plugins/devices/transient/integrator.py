@@ -2,20 +2,22 @@
 
 A step is `_step.step`: fourth order, exact for the part of an equation that is linear in the state, so stable at
 any length. Every device sees the same grid of base steps, laid on the waveform's segments; where `tolerance` is
-told, a device whose base step differs from two half steps by more is stepped again in halves, that device alone,
-as deep as it takes. So a switching event costs steps of the device that switches and of no other, and a
-trajectory does not depend on which devices are simulated beside it. Without `tolerance` the steps are fixed:
-least cost a step, no data-dependent work, for smooth problems and known step sizes.
+told, a device whose base step differs from two half steps by more, or takes a state too far or against a bound
+(`_step.Watch`), is stepped again in halves, that device alone, as deep as it takes. So a switching event costs steps
+of the device that switches and of no other, and a trajectory does not depend on which devices are simulated beside
+it. Without `tolerance` the steps are fixed: least cost a step, no data-dependent work, for smooth problems and known
+step sizes.
 
-Devices are worked on in blocks that stay in the processor's cache, on as many threads as torch has; a block runs
-through the whole waveform before the next. Nothing is kept of past steps unless traces or gradients are asked for.
+Devices are worked on in blocks, each through the whole waveform before the next: large enough that torch shares
+every operation among its threads, small enough that a block's states stay in the processor's last cache. (Smaller
+blocks on threads of their own are slower: they wait for the interpreter.) Nothing is kept of past steps unless traces
+or gradients are asked for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +25,10 @@ from torch import Generator, Tensor
 
 from memristor_plugins.devices.transient._block import Block, Record, Segment
 from memristor_plugins.devices.transient.waveform import Waveform
-from memristor_plugins.errors import ConfigError, SimulationError, nearest
-from memristor_plugins.interfaces.transient import Number, State, TransientModel, check_state
+from memristor_plugins.errors import ConfigError, SimulationError
+from memristor_plugins.interfaces.transient import Number, State, TransientModel, check_spread, check_state, clamp
 
-BLOCK = 16384  # devices whose dozen or so temporaries fit a core's cache
+BLOCK = 131072
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,10 @@ def simulate(
         record: traces at the end of every segment or of every base step, and at the start.
         energy: also integrate v i, with the same steps.
         cycle_spread: lognormal sigma of parameters that are drawn anew, about their own values, for each device
-            at each cycle of the waveform (cycle to cycle variation).
-        generator: draws cycle to cycle variation and the model's noise; needed where there is any. A block of
-            devices has a stream of its own, so that samples depend on `block` and not on the number of threads.
+            at each cycle of the waveform (cycle to cycle variation). For that of device to device see
+            `TransientModel.varied`.
+        generator: draws cycle to cycle variation and the model's noise; needed where there is any. Samples depend on
+            `block`.
         dtype, device: of the simulation. float32 has a resolution of about 1e-6 of a state's range.
         block: devices that are worked on together.
 
@@ -116,19 +119,10 @@ def simulate(
     if state is not None:
         check_state(state, model)
         begin = [flat(y) for y in state]
-    needs_grad = torch.is_grad_enabled() and any(
-        isinstance(t, Tensor) and t.requires_grad
-        for t in (*parameters.values(), *(state or ()), wave.v, wave.v_gate, wave.duration)
-    )
-    starts = list(range(0, count, block)) if count else [0]
-    seeds: list[int | None] = [None] * len(starts)
-    if generator is not None:
-        drawn = torch.randint(2**62, (len(starts),), generator=generator, device=generator.device)
-        seeds = [int(seed) for seed in drawn.tolist()]
-    elif cycle_spread:
+    if cycle_spread and generator is None:
         raise SimulationError("cycle to cycle variation needs a generator")
 
-    def run(start: int, seed: int | None) -> tuple[Block, State]:
+    def run(start: int) -> tuple[Block, State]:
         stop = min(start + block, count)
 
         def part(value: Number) -> Number:
@@ -137,24 +131,19 @@ def simulate(
         few = model.with_parameters({name: part(value) for name, value in parameters.items()})
         source = few.start(few.parameters) if begin is None else tuple(part(y) for y in begin)
         first = tuple(torch.as_tensor(y, dtype=dtype, device=device).expand(stop - start) for y in source)
-        own = None if seed is None else Generator(device=device).manual_seed(seed)
+        if begin is None:
+            # Variation may have put the start of a device beyond its ends.
+            first = tuple(clamp(y, *ends) for y, ends in zip(first, few.bounds(few.parameters), strict=True))
         pieces = [segment.map(part) for segment in segments]
-        work = Block(few, pieces, tolerance, record, energy, cycle_spread or {}, own)
-        # Threads do not inherit the mode of the one that starts them.
-        with torch.set_grad_enabled(needs_grad):
-            return work, work.run(first)
+        work = Block(few, pieces, tolerance, record, energy, cycle_spread or {}, generator)
+        return work, work.run(first)
 
-    workers = min(torch.get_num_threads(), len(starts))
-    if workers > 1 and not needs_grad and torch.device(device).type == "cpu":
-        with ThreadPoolExecutor(workers) as pool:
-            results = list(pool.map(run, starts, seeds))
-    else:
-        results = [run(start, seed) for start, seed in zip(starts, seeds, strict=True)]
+    results = [run(start) for start in range(0, max(count, 1), block)]
     blocks = [work for work, _ in results]
 
     def whole(parts: Sequence[Tensor]) -> Tensor:
         joined = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
-        return joined.reshape(*joined.shape[:-1], *size)
+        return joined.reshape((*joined.shape[:-1], *size))
 
     final = tuple(whole([last[i] for _, last in results]) for i in range(len(model.states)))
     joules = None
@@ -188,14 +177,15 @@ def _segments(wave: Waveform, plan: Sequence[int], flat: Callable[[Number], Numb
             return list(t.tolist())
         return [flat(row) for row in t]
 
-    durations, cycles = numbers(wave.duration), wave.cycles.tolist()
-    starts, ends = numbers(wave.v[:, 0]), numbers(wave.v[:, 1])
+    def ends(v: Tensor) -> list[tuple[Number, Number]]:
+        """Start and end of each segment, one object where they are the same: what it drives is computed once."""
+        constant = [not v.requires_grad and torch.equal(*pair) for pair in v]
+        pairs = zip(numbers(v[:, 0]), numbers(v[:, 1]), constant, strict=True)
+        return [(a, a) if same else (a, b) for a, b, same in pairs]
+
     gate = torch.zeros(len(wave), 2, dtype=torch.float64) if wave.v_gate is None else wave.v_gate
-    gate_starts, gate_ends = numbers(gate[:, 0]), numbers(gate[:, 1])
-    return [
-        Segment(durations[i], (starts[i], ends[i]), (gate_starts[i], gate_ends[i]), cycles[i], plan[i])
-        for i in range(len(wave))
-    ]
+    durations, v, v_gate, cycles = numbers(wave.duration), ends(wave.v), ends(gate), wave.cycles.tolist()
+    return [Segment(durations[i], v[i], v_gate[i], cycles[i], plan[i]) for i in range(len(wave))]
 
 
 def _instants(wave: Waveform, plan: Sequence[int], record: Record) -> tuple[Tensor, Tensor, Tensor]:
@@ -228,9 +218,7 @@ def _check(
         raise ConfigError("tolerance", f"must be at least {floor:.1g} in {dtype}, got {tolerance:g}")
     if block < 1:
         raise ConfigError("block", f"must be at least 1, got {block}")
-    for name in cycle_spread or {}:
-        if name not in model.parameters:
-            raise ConfigError(f"cycle_spread.{name}", f"no such parameter; {nearest(name, model.parameters)}")
+    check_spread(model, cycle_spread or {}, "cycle_spread")
 
 
 def _shape(

@@ -41,7 +41,7 @@ class LayerChip:
         Raises:
             SimulationError: a conductance is negative or not a number; names the layer and where.
         """
-        g = _changed(self.state.g, [e.apply(self.state, None, context) for _, e in stack.all_at(Site.AGE)])
+        g = _changed(self.state.g, [e.apply(self.state, self.drawn[n], context) for n, e in stack.all_at(Site.AGE)])
         for name, effect in stack.all_at(Site.DEFECT):
             g = effect.apply(g, self.drawn[name], replace(context, cells=self.state))
         fluctuating = []
@@ -71,7 +71,15 @@ def _changed(g: Tensor, results: list[Tensor]) -> Tensor:
 
 
 def programme(
-    stack: Stack, matrix: Tensor, *, seed: int, layer: str, row_tiles: int, key: str = "", training: bool = False
+    stack: Stack,
+    matrix: Tensor,
+    *,
+    seed: int,
+    layer: str,
+    row_tiles: int,
+    gated: bool,
+    key: str = "",
+    training: bool = False,
 ) -> LayerChip:
     """Fabricate and program one layer.
 
@@ -80,6 +88,7 @@ def programme(
         seed: the chip; every draw derives from (seed, layer, purpose).
         layer: name relative to the converted network.
         row_tiles: reads that a column's sum is split over.
+        gated: the cells' gate is used.
         key: tells apart repeated draws of one chip, such as training steps.
         training: draw where the matrix stands, and fast; a chip's cells would depend on the machine.
     """
@@ -94,6 +103,7 @@ def programme(
     state = _write(stack, target, context)
     shapes = {
         Site.CELL: tuple(target.shape),
+        Site.AGE: tuple(target.shape),
         Site.DEFECT: tuple(target.shape),
         Site.INPUT: (*target.shape[1:-1], arrays_across(stack.mapping, target.shape[-1])),
         Site.SUM: (stack.mapping.groups, *target.shape[1:3], row_tiles, target.shape[-1]),
@@ -105,7 +115,7 @@ def programme(
     }
     for name, effect in stack.all_at(Site.CELL):
         state = effect.apply(state, drawn[name], context)
-    chip = LayerChip(seed, layer, state, mapped, drawn)
+    chip = LayerChip(seed, layer, stack.device.settled(state, gated=gated), mapped, drawn)
     return chip if where == matrix.device else _moved(chip, matrix.device)
 
 

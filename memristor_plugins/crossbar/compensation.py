@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analog_layers
-from memristor_plugins.crossbar.layer import AnalogLayer, effective_matrix
+from memristor_plugins.crossbar.layer import AnalogLayer, Programmed, effective_matrix
+from memristor_plugins.crossbar.readout import reference
 from memristor_plugins.errors import SimulationError
 
 Kind = Literal["none", "global", "column", "reference"]
@@ -34,7 +35,16 @@ def compensate(module: nn.Module, kind: Kind) -> None:
         if layer.programmed is None:
             raise SimulationError(f"layer '{layer.name}' is not programmed; call program(module, chip, seconds) first")
         factors = None if kind == "none" else _factors(layer, kind)
-        layer.programmed = replace(layer.programmed, compensation=factors)
+        layer.programmed = _scaled(layer.programmed, factors)
+
+
+def _scaled(programmed: Programmed, factors: Tensor | None) -> Programmed:
+    """The same layer with its outputs scaled: what its converters report, not what is then subtracted from it."""
+    columns, subtracted = programmed.columns, reference(programmed.chip)
+    if subtracted is not None:
+        kept = subtracted if factors is None else subtracted / factors
+        columns = replace(columns, readout=replace(columns.readout, subtracted=kept))
+    return replace(programmed, columns=columns, compensation=factors)
 
 
 def _factors(layer: AnalogLayer, kind: Kind) -> Tensor:
@@ -42,14 +52,15 @@ def _factors(layer: AnalogLayer, kind: Kind) -> Tensor:
     assert layer.programmed is not None
     chip, stack, cols = layer.programmed.chip, layer.stack, layer.geometry.cols
     if kind == "reference":
-        now = effective_matrix(layer, layer.programmed.columns.readout)
-        then = effective_matrix(layer, layer.read_out(chip, 0.0))
+        readouts = (layer.read_out(chip, 0.0), layer.programmed.columns.readout)
+        then, now = (effective_matrix(layer, replace(r, subtracted=None)) for r in readouts)
         return _ratio((then * now).sum(dim=-2), now.square().sum(dim=-2))
     # [planes, banks, groups, lines]: current of each bit line at one volt on every word line.
     then, now = (chip.conductance(stack, stack.context(t)).sum(dim=-2) for t in (0.0, layer.seconds))
     if kind == "global":
         return _ratio(then.sum(), now.sum()).expand(*now.shape[1:3], cols)
-    return _ratio(then.sum(dim=0), now.sum(dim=0))[..., :cols]
+    outputs = stack.mapping.output_lines(cols)
+    return _ratio(then.sum(dim=0), now.sum(dim=0))[..., outputs]
 
 
 def _ratio(then: Tensor, now: Tensor) -> Tensor:

@@ -111,6 +111,9 @@ class AnalogLayer(nn.Module):
         """Bank factors are applied by the cells' third terminal."""
         return self.stack.device.gated and self.kernel is not None and self.kernel.gain_range is not None
 
+    def _uses_gate(self, stack: Stack) -> bool:
+        return self.gated and stack.has(Site.GATE)
+
     @property
     def plan(self) -> Plan:
         """How evaluation is computed."""
@@ -149,17 +152,29 @@ class AnalogLayer(nn.Module):
 
     def program(self, chip: int, seconds: float = 0.0) -> None:
         """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again."""
-        if self.stack.has(Site.LEAK) and not self.ranges.input.any() and not self.calibrating:
+        inputs = self.stack.at(Site.INPUT)
+        scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
+        if inputs is not None and inputs.offset_in_range:
+            scaled = "the offsets of its drivers depend"
+        if scaled is not None and not self.ranges.input.any() and not self.calibrating:
             raise SimulationError(
-                f"layer '{self.name}': what unselected cells leak depends on the input range, which is not calibrated; "
+                f"layer '{self.name}': {scaled} on the input range, which is not calibrated; "
                 "call calibrate(module, batches) first"
             )
         weights, plan = self.weights.detach(), self.plan
         same = self._written is not None and torch.equal(self._written, weights)
         cells = self.chip
+        self.programmed = None  # frees what stood on the bit lines before something else does
         if cells is None or cells.seed != chip or not same:
-            matrix = self.matrix()
-            cells = programme(self.stack, matrix, seed=chip, layer=self.name, row_tiles=plan.row_tiles)
+            cells, matrix = None, self.matrix()
+            cells = programme(
+                self.stack,
+                matrix,
+                seed=chip,
+                layer=self.name,
+                row_tiles=plan.row_tiles,
+                gated=self._uses_gate(self.stack),
+            )
             self._written = weights.clone()
         self.programmed = Programmed(
             cells,
@@ -172,9 +187,9 @@ class AnalogLayer(nn.Module):
     def read_out(self, chip: LayerChip, seconds: float) -> Readout:
         """What the converters see of a chip of this layer `seconds` after programming."""
         gate, nodes = self.stack.at(Site.GATE), None
-        if gate is not None and self.gated:
+        if gate is not None and self._uses_gate(self.stack):
             nodes = gate_nodes(self.stack.device.gain_min, gate.nodes).to(chip.state.g).expand(self.banks, -1)
-        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=self.ranges.full_scale_input())
+        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=self.ranges.known("input"))
 
     @property
     def calibrating(self) -> Phase:
@@ -275,13 +290,14 @@ class AnalogLayer(nn.Module):
                 seed=self.seed,
                 layer=self.name,
                 row_tiles=plan.row_tiles,
+                gated=self._uses_gate(stack),
                 key=key,
                 training=True,
             )
             nodes = None
-            if modulation.bank is not None and self.gated and stack.at(Site.GATE) is not None:
+            if modulation.bank is not None and self._uses_gate(stack):
                 nodes = modulation.bank.detach().float().mean(dim=0).log().unsqueeze(-1)
-            full = self.ranges.full_scale_input()
+            full = self.ranges.known("input")
             readout = read_out(stack, chip, 0.0, nodes=nodes, full_scale=full, training=True, key=key)
             readout = replace(readout, nodes=torch.zeros_like(readout.nodes))
             dtype = self.weights.dtype
@@ -355,17 +371,21 @@ class AnalogLayer(nn.Module):
             sliced, by = inputs.slices(x, replace(stack.context(), full_scale=self.ranges.known("input")))
             parts, weights = list(sliced), by
         volts = 1.0 if current is None else stack.device.read_voltage / self.ranges.full_scale_input(x)
+
+        def terms(part: Tensor) -> list[Tensor]:
+            if current is None:
+                return [part]
+            return [t / volts for t in current.inputs(part * volts, stack.context())]
+
+        if self.ranges.must_look(stack):
+            look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True)
+            for part in parts:
+                sums.read(terms(part), programmed.columns, look)
+        finish = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, slope=slope is not None)
         y: Tensor | None = None
         slopes: Tensor | None = None
         for part, weight in zip(parts, weights, strict=True):
-            terms = [part]
-            if current is not None:
-                terms = [t / volts for t in current.inputs(part * volts, stack.context())]
-            if self.ranges.must_look(stack):
-                look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True)
-                sums.read(terms, programmed.columns, look)
-            finish = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, slope=slope is not None)
-            read = sums.read(terms, programmed.columns, finish)
+            read = sums.read(terms(part), programmed.columns, finish)
             if slope is not None:
                 read, change = read.chunk(2, dim=-2)
                 slopes = change * weight if slopes is None else slopes.add_(change, alpha=weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.crossbar.layout import reads
 from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.errors import SimulationError
 from memristor_plugins.interfaces.nonideality import Site
 
 
@@ -68,6 +69,11 @@ def choose(stack: Stack, geometry: Geometry, *, banks: int, gated: bool, modulat
         kind, reason = "collapsed", "every effect on the read path is linear and static"
         if noise is not None:
             reason = "the read path is linear; read noise is added to each column's sum with its exact variance"
+    if kind != "tiled" and stack.mapping.lines(geometry.cols) != geometry.cols:
+        raise SimulationError(
+            f"mapping={type(stack.mapping).__name__} with reference columns is simulated where an adc converts each of "
+            f"several row tiles; here the plan is {kind}: {reason}. Take mapping.reference=digital"
+        )
     slices = 1
     if inputs is not None and inputs.slice_bits is not None:
         slices = -(-(inputs.bits_used() or 1) // inputs.slice_bits)

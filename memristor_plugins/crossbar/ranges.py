@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,7 @@ from memristor_plugins.interfaces.nonideality import NonIdeality, Site
 SITES = {"input": Site.INPUT, "sum": Site.SUM}
 Phase = Literal["", "input", "sum"]
 TINY = 1e-30  # a range of a signal that is always zero: known, and converts it exactly
+SEEN = 1 << 20  # at least so many values of a batch are looked at, and at most twice as many
 
 
 class Ranges(nn.Module):
@@ -38,7 +39,9 @@ class Ranges(nn.Module):
     def __init__(self, stack: Stack, name: str, device: torch.device) -> None:
         super().__init__()
         self.name = name
-        self.calibrating: Phase = ""
+        self._phase: Phase = ""
+        self._fixed = {which: _fixed(stack.at(site)) for which, site in SITES.items()}
+        self._seen: tuple[NonIdeality, _Seen] | None = None
         for which, site in SITES.items():
             self.register_buffer(which, torch.zeros(2, device=device))
             effect = stack.at(site)
@@ -46,11 +49,24 @@ class Ranges(nn.Module):
             # ln of the learned range over the calibrated one.
             factor = nn.Parameter(torch.zeros((), device=device)) if learned else None
             self.register_parameter(f"{which}_factor", factor)
+        self.reset()
+
+    @property
+    def calibrating(self) -> Phase:
+        """Whose signals are looked at."""
+        return self._phase
+
+    @calibrating.setter
+    def calibrating(self, value: Phase) -> None:
+        self._merge_sums()
+        self._phase = value
 
     def complete(self, state: dict[str, Any], prefix: str) -> None:
-        """Let a digital checkpoint load: it has no ranges, and they stay uncalibrated."""
-        for which in SITES:
+        """Let a digital checkpoint load: it has no ranges, and they stay uncalibrated. A fixed range is none of its."""
+        for which, fixed in self._fixed.items():
             state.setdefault(f"{prefix}{which}", torch.zeros(2))
+            if fixed is not None:
+                state[f"{prefix}{which}"] = torch.tensor(fixed)
             if getattr(self, f"{which}_factor") is not None:
                 state.setdefault(f"{prefix}{which}_factor", torch.zeros(()))
 
@@ -60,12 +76,20 @@ class Ranges(nn.Module):
         return all(self._is_known(which) for which, e in effects.items() if e is not None and e.needs_range)
 
     def reset(self) -> None:
-        """Forget all ranges."""
-        for which in SITES:
-            getattr(self, which).zero_()
+        """Forget all ranges but fixed ones. A learned factor is kept: it is relative to the calibrated range."""
+        self._seen = None
+        for which, fixed in self._fixed.items():
+            getattr(self, which).copy_(torch.tensor(fixed or (0.0, 0.0)))
 
     def known(self, which: str) -> Tensor:
-        """[low, high] as it is used now, on the CPU: bounds are plain numbers to element-wise kernels."""
+        """[low, high] as it is used now, on the CPU: bounds are plain numbers to element-wise kernels.
+
+        [0, 0] where it is not known, or still being widened.
+        """
+        if which == self.calibrating and self._fixed[which] is None:
+            return torch.zeros(2)
+        if which == "sum":
+            self._merge_sums()
         factor = getattr(self, f"{which}_factor")
         known: Tensor = getattr(self, which).detach()
         return (known if factor is None else known * factor.detach().exp()).cpu()
@@ -78,7 +102,8 @@ class Ranges(nn.Module):
         return float(x.detach().abs().max()) or 1.0
 
     def convert_input(self, x: Tensor, stack: Stack) -> Tensor:
-        """What the word lines carry."""
+        """What the word lines carry. A new batch begins."""
+        self._merge_sums()
         effect = stack.at(Site.INPUT)
         if effect is None:
             return x
@@ -121,12 +146,12 @@ class Ranges(nn.Module):
             slope: the derivative with respect to the learned range is wanted.
         """
         effect = stack.at(Site.SUM)
-        look = (look or self.calibrating == "sum") and effect is not None and effect.needs_range
+        look = (look or self.calibrating == "sum") and effect is not None and self._is_calibrated("sum", effect)
         observe: Callable[[Tensor], None] | None = None
         convert: Callable[[Tensor, int], Tensor] | None = None
         change: Callable[[Tensor, Tensor], Tensor] | None = None
         if effect is not None and look:
-            observe = _observer(self, effect)
+            observe = self._observer(effect)
         elif effect is not None and self.calibrating != "input":
             full = self.known("sum")
             convert = _converter(effect, stack, chip, full)
@@ -135,10 +160,15 @@ class Ranges(nn.Module):
         return Finish(gains, observe, convert, change, normals, stack.mapping.from_current)
 
     def _is_known(self, which: str) -> bool:
+        if which == "sum":
+            self._merge_sums()
         return bool(getattr(self, which).any())
 
+    def _is_calibrated(self, which: str, effect: NonIdeality) -> bool:
+        return effect.needs_range and self._fixed[which] is None
+
     def _must_look(self, which: str, effect: NonIdeality) -> bool:
-        if not effect.needs_range:
+        if not self._is_calibrated(which, effect):
             return False
         if self.calibrating:
             return self.calibrating == which
@@ -151,6 +181,19 @@ class Ranges(nn.Module):
         )
         return True
 
+    def _observer(self, effect: NonIdeality) -> Callable[[Tensor], None]:
+        if self._seen is None:
+            self._seen = effect, _Seen()
+        return self._seen[1].add
+
+    def _merge_sums(self) -> None:
+        """A batch is over: its sums, of every slice and array, are one observation."""
+        if self._seen is not None:
+            effect, seen = self._seen
+            self._seen = None
+            if seen.values:
+                self._look("sum", effect, seen.all())
+
     @torch.no_grad()
     def _look(self, which: str, effect: NonIdeality, x: Tensor) -> None:
         known: Tensor = getattr(self, which)
@@ -158,8 +201,34 @@ class Ranges(nn.Module):
         known.copy_(merged if bool(merged.any()) else torch.tensor([0.0, TINY]))
 
 
-def _observer(ranges: Ranges, effect: NonIdeality) -> Callable[[Tensor], None]:
-    return lambda partial: ranges._look("sum", effect, partial)
+@dataclass
+class _Seen:
+    """Part of a batch's sums, which come block by block: evenly spaced ones, and the extremes of all."""
+
+    values: list[Tensor] = field(default_factory=list)
+    extremes: list[Tensor] = field(default_factory=list)
+    stride: int = 1
+
+    def add(self, block: Tensor) -> None:
+        flat = block.detach().reshape(-1)
+        if not flat.numel():
+            return
+        self.extremes.append(torch.stack(flat.aminmax()))
+        self.values.append(flat[:: self.stride].clone())
+        while sum(v.numel() for v in self.values) > 2 * SEEN:
+            self.values = [v[::2] for v in self.values]
+            self.stride *= 2
+
+    def all(self) -> Tensor:
+        values = torch.cat(self.values)
+        if self.stride > 1:
+            # Two of a million: a percentile does not notice them, a maximum and a sign do.
+            values[:2] = torch.stack(torch.cat(self.extremes).aminmax())
+        return values
+
+
+def _fixed(effect: NonIdeality | None) -> tuple[float, float] | None:
+    return None if effect is None else effect.fixed_range
 
 
 def _converter(
@@ -171,7 +240,7 @@ def _converter(
     def convert(partial: Tensor, read: int) -> Tensor:
         # [numbers, converters, banks, groups, reads, lines] -> [numbers, groups, converters, banks, lines]
         state = None if drawn is None else drawn[..., read, :].permute(0, 3, 1, 2, 4)
-        converted: Tensor = effect.apply(partial, state, context)
+        converted: Tensor = effect.apply_(partial, state, context)
         return converted
 
     return convert

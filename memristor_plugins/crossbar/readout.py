@@ -44,7 +44,7 @@ def read_out(
     seconds: float,
     *,
     nodes: Tensor | None,
-    full_scale: float,
+    full_scale: Tensor,
     training: bool = False,
     key: str = "",
 ) -> Readout:
@@ -53,7 +53,8 @@ def read_out(
     Args:
         nodes: ln of nominal gains [banks, nodes] to compute every cell's own gain at; None: cells stand at their
             largest gain.
-        full_scale: input that is driven with the device's read voltage.
+        full_scale: range [low, high] of the inputs, shape [2]; [0, 0]: not known, and an input of 1 is driven with the
+            device's read voltage.
         training: a training step: effects may approximate as they state.
         key: tells apart repeated draws, such as training steps.
     """
@@ -66,53 +67,62 @@ def read_out(
     for node in at.unbind(dim=1):
         nominal = node.exp().view(-1, 1, 1, 1)
         gained = g if nodes is None else g * stack.device.gain(state, stack.device.gate_voltage(nominal))
-        parts.append(_at_gain(stack, chip, context, gained, nominal, full_scale))
+        parts.append(_at_gain(stack, chip, context, gained, None if nodes is None else nominal, full_scale))
     weights, variances, offsets, rows = zip(*parts, strict=True)
-    subtracted = chip.mapped.offset
-    if subtracted is not None:
-        subtracted = subtracted.expand(*g.shape[1:3], 1, subtracted.shape[-1])[:, :, 0]
     return Readout(
         torch.stack(weights, dim=3),
         None if variances[0] is None else torch.stack(variances, dim=2),
         None if offsets[0] is None else torch.stack(offsets, dim=2),
         torch.stack(rows, dim=1),
         at,
-        subtracted,
+        reference(chip),
     )
 
 
+def reference(chip: LayerChip) -> Tensor | None:
+    """What digital arithmetic subtracts for a unit of every input of a layer as programmed: `Readout.subtracted`."""
+    offset = chip.mapped.offset
+    return None if offset is None else offset.expand(*chip.state.g.shape[1:3], 1, offset.shape[-1])[:, :, 0]
+
+
 def _at_gain(
-    stack: Stack, chip: LayerChip, context: Context, g: Tensor, nominal: Tensor, full_scale: float
+    stack: Stack, chip: LayerChip, context: Context, g: Tensor, nominal: Tensor | None, full_scale: Tensor
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
-    """Weight [terms, converters, ...], variance, offset and row conductance at one gate voltage."""
+    """Weight [terms, converters, ...], variance, offset and row conductance at one gate voltage; None: gain 1."""
+
+    def told(values: Tensor) -> Tensor:
+        return values if nominal is None else values / nominal
+
     mapping, scale = stack.mapping, chip.mapped.scale
     wires, noise, current = stack.at(Site.WIRES), stack.at(Site.READ), stack.at(Site.CURRENT)
     seen = g
     if wires is not None:
         arrays = wires.apply(to_arrays(g, mapping, stack.device.g_min), None, context)
         seen = from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
-    rows = (seen / nominal).sum(dim=(0, -1))
+    rows = told(seen).sum(dim=(0, -1))
     std = None
     if noise is not None:
-        std = noise.apply(g, None, context) / nominal
+        std = told(noise.apply(g, None, context))
         if wires is not None:
             # A cell's fluctuation reaches the output as its conductance does: attenuated on both lines.
             std = std * (seen / g).nan_to_num_(1.0)
     terms = seen.unsqueeze(0) if current is None else current.apply(seen, None, context)
-    gain, offset = _drivers(stack, chip, context, g.shape[-1])
+    gain, offset = _drivers(stack, chip, replace(context, full_scale=full_scale), g.shape[-1])
     if gain is not None:
         terms = terms * gain
         std = None if std is None else std * gain
-    weight = torch.stack([mapping.to_effective(term / nominal, scale) for term in terms])
+    weight = torch.stack([mapping.to_effective(told(term), scale) for term in terms])
     constant = None
     if offset is not None:
-        constant = _by_read(mapping.to_effective(seen * offset / nominal, scale), stack)
+        constant = _by_read(mapping.to_effective(told(seen * offset), scale), stack)
     leak = stack.at(Site.LEAK)
     if leak is not None:
-        unselected = mapping.to_effective(leak.apply(seen, None, context) / nominal, scale) * full_scale
+        unselected = mapping.to_effective(told(leak.apply(seen, None, context)), scale) * (
+            float(full_scale.abs().max()) or 1.0
+        )
         leaked = _others(unselected, stack)
         constant = leaked if constant is None else constant + leaked
-    variance = None if std is None else mapping.effective_std(std, scale).square()
+    variance = None if std is None else mapping.effective_std(std, scale).square_()
     return weight, variance, constant, rows
 
 
@@ -122,7 +132,8 @@ def _drivers(stack: Stack, chip: LayerChip, context: Context, lines: int) -> tup
         state = chip.drawn.get(name)
         if state is not None:
             gain, offset = effect.lines(state, context)
-            return over_lines(gain, stack.mapping, lines), over_lines(offset, stack.mapping, lines)
+            constant = over_lines(offset, stack.mapping, lines) if bool(offset.any()) else None
+            return over_lines(gain, stack.mapping, lines), constant
     return None, None
 
 

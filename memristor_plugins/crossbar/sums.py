@@ -7,7 +7,7 @@ digital layer's own speed, and its sums stay in a core's cache until they are co
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +57,8 @@ def columns(geometry: Geometry, reads: tuple[tuple[int, int], ...], readout: Rea
         if readout.variance is not None:
             variance = _kernel(geometry, readout.variance[..., first:last, :], whole)
             variances.append(variance.to(torch.bfloat16 if dtype == torch.float32 else dtype))
-    return Columns(geometry, reads, readout, kernels, variances or None)
+    # The variances are laid out: the readout need not hold them too.
+    return Columns(geometry, reads, replace(readout, variance=None), kernels, variances or None)
 
 
 def _kernel(geometry: Geometry, matrix: Tensor, whole: bool) -> Tensor:
@@ -110,12 +111,17 @@ def read(inputs: list[Tensor], columns: Columns, finish: Finish) -> Tensor:
     if len(columns.reads) == 1:
         # Nothing is read twice: larger parts cost less than a cold cache.
         chunk *= 8
-    parts = []
+    out: Tensor | None = None
     for first in range(0, max(1, x.shape[0]), chunk):
         some = [t[first : first + chunk] for t in inputs]
         gains = None if finish.gains is None else finish.gains[first : first + chunk]
-        parts.append(_read_some(some, columns, finish, gains))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        part = _read_some(some, columns, finish, gains)
+        if chunk >= x.shape[0]:
+            return part
+        out = part.new_empty(x.shape[0], *part.shape[1:]) if out is None else out
+        out[first : first + chunk] = part
+    assert out is not None, "there is at least one part"
+    return out
 
 
 def _read_some(inputs: list[Tensor], columns: Columns, finish: Finish, gains: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -164,6 +165,10 @@ class Adaptive2D(Device):
         cells = _beside(self.fabricate(target.shape, generator=generator), target)
         ageing = standard_normal(target, generator) if self.retention_sigma > 0 else None
         return CellState(target, target, cells, ageing)
+
+    def settled(self, state: CellState, *, gated: bool) -> CellState:
+        """Reach and beta are for the write and for the gate."""
+        return state if gated else replace(state, cells=Cells())
 
     def conductance(self, state: CellState, seconds: float) -> Tensor:
         """G(t) = G_off (G / G_off)^exp(-t / tau) in siemens: the filament decays, G falls towards G_off.

@@ -152,6 +152,13 @@ class Device(ABC):
         cells = self.fabricate(target.shape, generator=generator).map(lambda t: t.to(target.device))
         return CellState(target, target, cells, standard_normal(target, generator))
 
+    def settled(self, state: CellState, *, gated: bool) -> CellState:
+        """The state without the constants that only a write uses, or only the gain where it is not `gated`.
+
+        Chips keep what this returns: a device with many constants saves memory by dropping some.
+        """
+        return state
+
     def gain(self, state: CellState, v_gate: Tensor) -> Tensor:
         """Conductance under gate voltage over that at the largest-gain voltage, in (0, 1], for each cell.
 

@@ -19,7 +19,8 @@ class Mapped:
     Args:
         g: target conductances, siemens, [planes, ..., rows, lines]; a plane is one cell of each weight. `lines` are the
             outputs' columns, and where a mapping adds reference columns, those too.
-        scale: weight units per siemens, broadcastable to [..., 1, lines].
+        scale: weight units per siemens, broadcastable to [..., rows, lines]; where it depends on the row, it is one
+            value for each array: rows of one array share it.
         offset: what digital arithmetic subtracts from each output for a unit of every input, in weight units,
             broadcastable to [..., 1, cols]; None: nothing.
     """
@@ -31,7 +32,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """How one layer fills its arrays. Counts are whole arrays and cells, padding included in `cells_total`."""
+    """How one layer fills its arrays. Counts are whole arrays and cells; padding and references are in `cells_total`."""
 
     arrays: int
     cells_used: int
@@ -86,8 +87,12 @@ class Mapping(ABC):
         """Columns of one plane that `cols` outputs take on the bit lines, reference columns included."""
         return cols
 
+    def output_lines(self, cols: int) -> list[int]:
+        """Which of `lines(cols)` hold the outputs, in their order; the others are references."""
+        return list(range(cols))
+
     def utilisation(self, rows: int, cols: int) -> Utilisation:
-        """Arrays that a matrix of rows x cols weights takes, all planes on adjacent bit lines."""
-        physical = self.lines(cols) * self.planes
-        arrays = ceil(rows / self.rows) * ceil(physical / self.columns)
-        return Utilisation(arrays, rows * physical, arrays * self.rows * self.columns)
+        """Arrays that a matrix of rows x cols weights takes, all planes of a line on adjacent bit lines of one array."""
+        across = max(1, self.columns // self.planes)
+        arrays = ceil(rows / self.rows) * ceil(self.lines(cols) / across)
+        return Utilisation(arrays, rows * cols * self.planes, arrays * self.rows * self.columns)

@@ -110,6 +110,8 @@ class NonIdeality(ABC):
         terms: at `Site.CURRENT`, how many products an array's current is the sum of.
         rows_per_read: at `Site.LEAK`, word lines of an array that are selected at once; None: all.
         slice_bits: at `Site.INPUT`, bits of an input that are driven at once; None: all.
+        offset_in_range: at `Site.INPUT`, `lines` needs the input range: a chip is programmed after calibration.
+        fixed_range: [low, high] of a converter whose range is given; None: it is calibrated.
     """
 
     site: ClassVar[Site]
@@ -123,6 +125,8 @@ class NonIdeality(ABC):
     terms: int = 1
     rows_per_read: int | None = None
     slice_bits: int | None = None
+    offset_in_range: bool = False
+    fixed_range: tuple[float, float] | None = None
 
     @property
     def moment(self) -> Moment:
@@ -133,12 +137,13 @@ class NonIdeality(ABC):
         """Per-chip state, drawn on the CPU in float32; None where there is none.
 
         Args:
-            shape: at `CELL` and `DEFECT` that of the conductances; at `INPUT` word-line drivers
+            shape: at `CELL`, `AGE` and `DEFECT` that of the conductances; at `INPUT` word-line drivers
                 [banks, groups, rows, arrays side by side]; at `SUM` converters
                 [converters of an output, banks, groups, arrays on top of one another, cols].
 
         Returns:
-            At `CELL` and `DEFECT` a tensor of `shape`, or any; at `INPUT` and `SUM` a tensor [numbers, *shape] or None.
+            At `CELL`, `AGE` and `DEFECT` a tensor of `shape`, or any; at `INPUT` and `SUM` a tensor [numbers, *shape],
+            or None.
         """
         return None
 
@@ -149,6 +154,10 @@ class NonIdeality(ABC):
         `state` is what was sampled; at `SUM` its part [numbers, converters, banks, cols], which broadcasts against
         x [..., converters, banks, cols]; None where nothing was sampled.
         """
+
+    def apply_(self, x: Any, state: Any, context: Context) -> Any:
+        """As `apply`, without gradients; may overwrite `x`. Called at `SUM`, whose sums nobody else needs."""
+        return self.apply(x, state, context)
 
     def surroundings(self, context: Context) -> Context:
         """The context that all effects then see (another temperature, faster ageing); as it is unless overridden."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from memristor_plugins.devices.ideal import Ideal
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.interfaces.nonideality import Context
-from memristor_plugins.nonidealities._quantise import observed_range, quantise, step_size
+from memristor_plugins.nonidealities._quantise import codes, observed_range, quantise
 from memristor_plugins.nonidealities.adc import ADC
 from memristor_plugins.nonidealities.dac import DAC
 
@@ -23,9 +23,9 @@ def between(low: float, high: float) -> Tensor:
 def test_unsigned_codes_are_all_of_them_from_zero_to_the_top(bits: int, high: float) -> None:
     scale = between(0.0, high)
     x = torch.linspace(-0.5, 1.5, 40_001) * high
-    codes = quantise(x, bits, scale) / step_size(bits, scale)
-    torch.testing.assert_close(codes, codes.round(), atol=1e-3, rtol=0)
-    assert codes.round().unique().tolist() == list(range(2**bits))
+    reported = quantise(x, bits, scale) / codes(bits, scale).step
+    torch.testing.assert_close(reported, reported.round(), atol=1e-3, rtol=0)
+    assert reported.round().unique().tolist() == list(range(2**bits))
     assert float(quantise(x, bits, scale).max()) == pytest.approx(high, rel=1e-5)
     assert torch.equal(quantise(torch.zeros(1), bits, scale), torch.zeros(1))
 
@@ -36,9 +36,9 @@ def test_signed_codes_are_symmetric_about_zero(bits: int, high: float) -> None:
     scale = between(-high, high)
     x = torch.linspace(-1.5, 1.5, 40_001) * high
     y = quantise(x, bits, scale)
-    codes = (y / step_size(bits, scale)).round()
+    reported = (y / codes(bits, scale).step).round()
     top = 2 ** (bits - 1) - 1
-    assert codes.unique().tolist() == list(range(-top, top + 1))
+    assert reported.unique().tolist() == list(range(-top, top + 1))
     torch.testing.assert_close(y, -quantise(-x, bits, scale))
     assert torch.equal(quantise(torch.zeros(1), bits, scale), torch.zeros(1))
 
@@ -47,7 +47,7 @@ def test_signed_codes_are_symmetric_about_zero(bits: int, high: float) -> None:
 @settings(max_examples=40, deadline=None)
 def test_error_inside_is_half_a_step_and_outside_the_converter_saturates(bits: int, signed: bool) -> None:
     scale = between(-2.0 if signed else 0.0, 2.0)
-    step = float(step_size(bits, scale))
+    step = codes(bits, scale).step
     x = torch.linspace(float(scale[0]), 2.0, 10_001)
     assert float((quantise(x, bits, scale) - x).abs().max()) <= step / 2 * (1 + 1e-3)
     outside = torch.tensor([-100.0, 100.0, -2.1, 2.1])
@@ -104,6 +104,13 @@ def test_a_large_tensor_is_sampled_fairly() -> None:
     x = torch.rand(3_000_000, generator=torch.Generator().manual_seed(0))
     assert float(observed_range(x, 99.0, "auto")[1]) == pytest.approx(0.99, abs=4e-4)  # 4 standard errors of 1.5 M
     assert float(observed_range(x, 100.0, "auto")[1]) == float(x.max())
+
+
+def test_signals_rarer_than_the_percentile_are_not_lost() -> None:
+    x = torch.zeros(100_000)
+    x[77] = 3.0
+    assert observed_range(x, 99.9, "auto").tolist() == [0, 3]
+    assert observed_range(torch.zeros(10), 99.9, "auto").tolist() == [0, 0]
 
 
 def test_the_sign_is_asked_for_or_seen() -> None:

@@ -49,7 +49,7 @@ def test_read_noise_scales_with_the_gain() -> None:
     x = torch.rand(1, 4, 200, 250)
     reads = torch.stack([analog(x) for _ in range(6)])
     gain = layer.kernel.modulate(x).bank
-    readout = analog.programmed.columns.readout
+    readout = analog.read_out(analog.chip, 0.0)
     kernel = analog.geometry.to_kernel(readout.variance[0, :, 0]).view(2, 4, 1, 1)
     expected = nn.functional.conv2d(x.square(), kernel) * gain.square().view(1, 1, 1, 1)
     ratio = reads.var(dim=0) / expected

@@ -113,7 +113,7 @@ def test_noise_is_attenuated_with_its_cell() -> None:
     samples = array + std * torch.randn(4000, 16, 7, dtype=torch.float64)
     current = torch.nn.functional.pad(x, (0, 4)) @ effective_conductance(samples.clamp_min(0), **OHM)
     exact = (current[:, 0:6:2] - current[:, 1:6:2]).std(dim=0) * float(layer.chip.mapped.scale)
-    variance = layer.programmed.columns.readout.variance
+    variance = layer.read_out(layer.chip, 0.0).variance
     assert variance is not None
     stated = (x.square() @ variance[0, 0, 0, 0].double()).sqrt()
     # The deviation of 4,000 samples is right within 4.4 % (3.9 sigma); the neglected coupling stays below that.

@@ -1,0 +1,110 @@
+"""VGG16 on simulated chips beside the digital network: what each share of ten chips costs, and the peak memory.
+
+    python benchmarks/network.py --json network.json
+
+Full-width VGG16 (its weights at their start: no cost depends on them), 32x32 images, evaluation in batches, float32.
+Chips have programming errors, read noise, drift, and 8-bit DACs and ADCs on 128-row arrays; `--wires` solves one chip's
+arrays exactly as well. Each part runs in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.api import analogize, calibrate, compose_stack, program
+from memristor_plugins.cli.memory import keep_buffers
+from memristor_plugins.kernels.static import Static
+from memristor_plugins.models.vgg import VGG
+
+EFFECTS = "programming,read_noise,drift,dac,adc"
+
+
+def timed(passes: int, network: torch.nn.Module, images: Tensor, batch: int) -> float:
+    """Fastest of `passes` evaluations of all images, in seconds."""
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(passes):
+            start = time.perf_counter()
+            for part in images.split(batch):
+                network(part)
+            if images.is_cuda:
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - start)
+    return best
+
+
+def part(name: str, device: str, images: int, batch: int) -> dict[str, float]:
+    """Measure one part: `digital`, `chip` or `wires`."""
+    warnings.simplefilter("ignore")
+    keep_buffers()
+    torch.manual_seed(0)
+    x = torch.randn(images, 3, 32, 32, device=device)
+    network = VGG(Static(), (3, 32, 32), 10, depth=16).to(device).eval()
+    figures: dict[str, float] = {}
+    if name == "digital":
+        figures["pass_s"] = timed(3, network, x, batch)
+    else:
+        effects = EFFECTS + (",ir_drop" if name == "wires" else "")
+        network = analogize(network, compose_stack(["device=adaptive_2d", f"nonideality=[{effects}]"]))
+        if name == "chip":
+            calibrate(network, [x[:batch]])
+        for key, seed, seconds in (("program_s", 0, 1.0), ("age_s", 0, 86400.0)):
+            start = time.perf_counter()
+            program(network, seed, seconds)
+            figures[key] = time.perf_counter() - start
+        if name == "chip":
+            figures["pass_s"] = timed(2, network, x, batch)
+    figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if device == "cuda":
+        figures["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    return figures
+
+
+def main() -> None:
+    """Measure every part in its own process and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--wires", action="store_true", help="solve the arrays of one chip, wires included")
+    parser.add_argument("--part", choices=["digital", "chip", "wires"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.part:
+        print(json.dumps(part(given.part, given.device, given.images, given.batch)))
+        return
+    options = ["--device", given.device, "--images", str(given.images), "--batch", str(given.batch)]
+    found: dict[str, dict[str, float]] = {}
+    for name in ["digital", "chip"] + ["wires"] * given.wires:
+        command = [sys.executable, __file__, "--part", name, *options]
+        found[name] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(name, {key: round(value, 3) for key, value in found[name].items()})
+    digital, chip = found["digital"], found["chip"]
+    ratios = {
+        "read, one chip": chip["pass_s"] / digital["pass_s"],
+        "programming, one chip": chip["program_s"] / digital["pass_s"],
+        "ten chips": 10 * (chip["pass_s"] + chip["program_s"]) / digital["pass_s"],
+        "peak memory": chip["peak_gb"] / digital["peak_gb"],
+    }
+    for name, ratio in ratios.items():
+        print(f"{name:24s}{ratio:8.2f}x")
+    if given.json:
+        where = torch.cuda.get_device_name() if given.device == "cuda" else platform.processor() or "CPU"
+        head = {"device": where, "threads": torch.get_num_threads(), "torch": torch.__version__}
+        sizes = {"images": given.images, "batch": given.batch, "effects": EFFECTS}
+        given.json.write_text(json.dumps(head | sizes | {"parts": found, "ratios": ratios}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -313,7 +313,7 @@ def test_variation_of_the_start_stays_in_range() -> None:
 
 def test_errors_name_what_is_wrong() -> None:
     model, wave = VTEAM(), hold(0.1, 1e-8)
-    with pytest.raises(ConfigError, match="did you mean|k_off") as caught:
+    with pytest.raises(ConfigError, match=r"did you mean|k_off") as caught:
         model.varied({"k_of": 0.1}, (3,), generator=seeded())
     assert caught.value.option == "spread.k_of"
     with pytest.raises(ConfigError, match="must not be negative"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from memristor_plugins.build import build_stack
 from memristor_plugins.compose import compose
+from memristor_plugins.crossbar.batchnorm import recalibrate_batchnorm
 from memristor_plugins.crossbar.compensation import compensate
 from memristor_plugins.crossbar.convert import analogize, calibrate, program, running, set_mode
 from memristor_plugins.crossbar.layer import AnalogLayer
@@ -62,6 +63,7 @@ __all__ = [
     "compensate",
     "compose_stack",
     "program",
+    "recalibrate_batchnorm",
     "running",
     "set_mode",
     "standard_normal",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from memristor_plugins.crossbar.batchnorm import kept_batchnorm, recalibrate_batchnorm
+from memristor_plugins.crossbar.compensation import Kind, compensate
 from memristor_plugins.crossbar.convert import program, running
 from memristor_plugins.datamodules.base import ImageDataModule
 from memristor_plugins.datamodules.loaders import RawBatch
@@ -46,6 +48,10 @@ def on_chips(
     chips: Sequence[int],
     times: Sequence[float],
     report: Callable[[ChipResult], None] = lambda _: None,
+    *,
+    compensation: Kind = "none",
+    norm_batches: Callable[[], Iterable[Tensor]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[ChipResult]:
     """Accuracy on each chip at each time, in the order chip, time.
 
@@ -55,13 +61,20 @@ def on_chips(
         chips: seeds.
         times: seconds since programming.
         report: told each result as it comes.
+        compensation: of drift, see `compensate`.
+        norm_batches: gives the training images that batch norms are re-estimated on, on each chip at each time; None:
+            they stay as trained.
+        progress: told how many layers of a chip are programmed, and of how many.
     """
     network.eval()
     results = []
-    with running(network, "analog"):
+    with running(network, "analog"), kept_batchnorm(network):
         for chip in chips:
             for seconds in times:
-                program(network, chip, seconds)
+                program(network, chip, seconds, progress=progress)
+                compensate(network, compensation)
+                if norm_batches is not None:
+                    recalibrate_batchnorm(network, norm_batches())
                 results.append(ChipResult(chip, seconds, accuracy(network, batches())))
                 report(results[-1])
     return results

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from memristor_plugins.build import build, build_stack, check_arguments
+from memristor_plugins.crossbar.compensation import Kind
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.datamodules.base import ImageDataModule
-from memristor_plugins.errors import ConfigError
+from memristor_plugins.errors import ConfigError, nearest
 from memristor_plugins.interfaces.energy import EnergyEstimator
 from memristor_plugins.models.classifier import ImageClassifier
 from memristor_plugins.models.evaluation import calibration_batches
@@ -38,6 +39,8 @@ class Assembly:
     chips: list[int]
     times: list[float]
     chip_precision: torch.dtype
+    compensation: Kind
+    batchnorm_images: int
 
 
 def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
@@ -78,9 +81,10 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
         lambda count: calibration_batches(data, count),
     )
     chips, times, precision = evaluation_settings(config)
+    compensation, images = correction_settings(config)
     data.prepare_data()
     data.setup()
-    return Assembly(data, stack, module, estimators, trainer_arguments, chips, times, precision)
+    return Assembly(data, stack, module, estimators, trainer_arguments, chips, times, precision, compensation, images)
 
 
 def evaluation_settings(config: DictConfig) -> tuple[list[int], list[float], torch.dtype]:
@@ -101,6 +105,23 @@ def evaluation_settings(config: DictConfig) -> tuple[list[int], list[float], tor
     if config.chip_precision not in precisions:
         raise ConfigError("chip_precision", f"must be float32 or bfloat16, got '{config.chip_precision}'")
     return chips, [float(t) for t in times], precisions[config.chip_precision]
+
+
+def correction_settings(config: DictConfig) -> tuple[Kind, int]:
+    """Kind of drift compensation, and training images that batch norms are re-estimated on.
+
+    Raises:
+        ConfigError: the kind is unknown, or the number not one of images.
+    """
+    kinds = get_args(Kind)
+    if config.compensation not in kinds:
+        raise ConfigError(
+            "compensation", f"must be one of {', '.join(kinds)}; {nearest(str(config.compensation), kinds)}"
+        )
+    images = config.batchnorm_images
+    if not _whole(images) or images == 1:
+        raise ConfigError("batchnorm_images", f"must be 0 (as trained) or a number of images >= 2, got {images}")
+    return config.compensation, images
 
 
 def prepared_test(data: ImageDataModule, device: torch.device, limit: int | None = None) -> list[tuple[Tensor, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from statistics import mean
 from typing import Any
@@ -16,7 +17,7 @@ from memristor_plugins.crossbar.convert import program
 from memristor_plugins.crossbar.profile import profile
 from memristor_plugins.energy.components import by_boundary
 from memristor_plugins.interfaces.energy import CostReport
-from memristor_plugins.models.evaluation import ChipResult, on_chips
+from memristor_plugins.models.evaluation import ChipResult, calibration_batches, on_chips
 from memristor_plugins.models.vgg import count_parameters
 from memristor_plugins.reporting import figures, table
 from memristor_plugins.tracking.record import RunRecord
@@ -70,8 +71,23 @@ def _on_chips(
         def report(result: ChipResult) -> None:
             progress.update(task, advance=1, last=f"chip {result.chip}, {result.time_s:g} s: {result.accuracy:.2%}")
 
+        def programmed(layers: int, of: int) -> None:
+            progress.update(task, last=f"{layers} of {of} layers programmed and solved")
+
+        def images() -> Iterator[Tensor]:
+            return (batch.to(device) for batch in calibration_batches(run.data, run.batchnorm_images))
+
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
-            return on_chips(run.module.network, lambda: test, chips, times, report)
+            return on_chips(
+                run.module.network,
+                lambda: test,
+                chips,
+                times,
+                report,
+                compensation=run.compensation,
+                norm_batches=images if run.batchnorm_images else None,
+                progress=programmed,
+            )
 
 
 def _costs(run: Assembly, test: list[tuple[Tensor, Tensor]], device: torch.device) -> dict[str, CostReport]:

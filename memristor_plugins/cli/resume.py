@@ -79,6 +79,7 @@ def _comparable(config: object) -> object:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     # What changes neither the network nor its training: how it is resumed, evaluated and shown.
-    for name in ("ckpt_path", "explain", "chips", "times", "chip_precision", "logger", "checkpoint"):
+    on_chips = ("chips", "times", "chip_precision", "compensation", "batchnorm_images")
+    for name in ("ckpt_path", "explain", "logger", "checkpoint", *on_chips):
         plain.pop(name, None)
     return plain

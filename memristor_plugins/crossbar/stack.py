@@ -23,8 +23,8 @@ class Stack:
         nonidealities: the effects that are switched on, by name.
 
     Raises:
-        SimulationError: two effects at a site that takes one, an effect that this device cannot have, or one that the
-            device's own statistics contain already.
+        SimulationError: two effects at a site that takes one, an effect that this device cannot have, one that the
+            device's own statistics contain already, or one without the converter that it depends on.
     """
 
     device: Device
@@ -45,6 +45,19 @@ class Stack:
                     f"nonideality={names[0]} needs a device with a third terminal, which {device} has "
                     f"not; take '{names[0]}' out or choose a gated device such as device=adaptive_2d"
                 )
+        for site in (Site.CURRENT, Site.LEAK):
+            effect, dac = self.at(site), self.at(Site.INPUT)
+            if effect is not None and dac is None:
+                name = next(n for n, e in chosen.items() if e is effect)
+                raise SimulationError(
+                    f"nonideality={name} depends on the voltage that an input stands for, which a dac's range tells; "
+                    f"add dac: nonideality=[{','.join([*chosen, 'dac'])}]"
+                )
+        if {"write_verify", "d2d"} <= set(chosen):
+            raise SimulationError(
+                "nonideality=[write_verify,d2d]: a verified write hides device-to-device variation; take 'd2d' out, or "
+                "'programming' for 'write_verify'"
+            )
         for name, switch in self.device.includes.items():
             if name in chosen and (switch in chosen or switch in chosen[name].uses):
                 other = f" together with '{switch}'" if switch in chosen else ""

@@ -25,6 +25,7 @@ class PhaseChange(StatisticalDevice):
         "d2d": "programming",
         "write_verify": "programming",
         "retention": "drift",
+        "relaxation": "drift",
         "flicker": "read_noise",
     }
     drifts_apart = True

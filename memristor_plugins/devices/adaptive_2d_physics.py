@@ -17,8 +17,9 @@ import math
 import torch
 from torch import Tensor
 
+from memristor_plugins.constants import BOLTZMANN_EV
+
 ELEMENTARY_CHARGE = 1.602176634e-19  # C
-BOLTZMANN_EV = 8.617333262e-5  # eV/K
 VACUUM_PERMITTIVITY = 8.8541878128e-12  # F/m
 SIO2_PERMITTIVITY = 3.9  # relative; oxide thicknesses are SiO2 equivalents
 FERMI_LEVEL_UNIT = 0.1166  # eV at DENSITY_UNIT: hbar v_F sqrt(pi n) with v_F = 1e6 m/s

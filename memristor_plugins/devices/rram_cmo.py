@@ -46,6 +46,7 @@ class RRAMCMO(StatisticalDevice):
     includes: ClassVar[Mapping[str, str]] = {
         **StatisticalDevice.includes,
         "retention": "drift",
+        "relaxation": "drift",
         "flicker": "read_noise",
         "rtn": "read_noise",
     }

@@ -41,7 +41,11 @@ class RRAMWan(StatisticalDevice):
         ConfigError: `g_min` is not below `g_max`.
     """
 
-    includes: ClassVar[Mapping[str, str]] = {**StatisticalDevice.includes, "retention": "drift"}
+    includes: ClassVar[Mapping[str, str]] = {
+        **StatisticalDevice.includes,
+        "retention": "drift",
+        "relaxation": "drift",
+    }
 
     def __init__(
         self,

@@ -62,7 +62,11 @@ class SONOS(StatisticalDevice):
         ConfigError: more than 1800 nA at `g_max`, or `g_min` not below `g_max`.
     """
 
-    includes: ClassVar[Mapping[str, str]] = {**StatisticalDevice.includes, "retention": "drift"}
+    includes: ClassVar[Mapping[str, str]] = {
+        **StatisticalDevice.includes,
+        "retention": "drift",
+        "relaxation": "drift",
+    }
 
     def __init__(
         self,

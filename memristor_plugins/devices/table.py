@@ -47,6 +47,7 @@ class Table(StatisticalDevice):
     includes: ClassVar[Mapping[str, str]] = {
         **StatisticalDevice.includes,
         "retention": "drift",
+        "relaxation": "drift",
         "flicker": "read_noise",
         "rtn": "read_noise",
     }

@@ -94,9 +94,11 @@ class Device(ABC):
             lasts for an image, or for a whole evaluation.
         includes: effects that its own statistics contain already, each with the effect that switches those on:
             `{"d2d": "programming"}`; selecting both is an error.
+        levels: how many conductances a write can ask for; None: not known.
     """
 
     gated: ClassVar[bool] = False
+    levels: int | None = None
     read_correlation: ClassVar[Literal["multiply", "image", "evaluation"]] = "multiply"
     includes: ClassVar[Mapping[str, str]] = {}
 

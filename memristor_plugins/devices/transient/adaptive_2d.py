@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from memristor_plugins.constants import BOLTZMANN_EV
 from memristor_plugins.devices import adaptive_2d_physics as physics
 from memristor_plugins.devices.transient._number import above, cosh, exp, log, sinh, sqrt, where
 from memristor_plugins.errors import ConfigError
@@ -96,7 +97,7 @@ class Adaptive2DTransient(TransientModel):
     def drive(self, v: Number, v_gate: Number, p: Mapping[str, Number]) -> Mapping[str, Number]:
         """Growth, shrinkage, consolidation and decay (1/s), and ln(G_on(V_g) / G_off)."""
         fermi = _fermi_level(v_gate, p)
-        kt = physics.BOLTZMANN_EV * physics.ROOM_TEMPERATURE
+        kt = BOLTZMANN_EV * physics.ROOM_TEMPERATURE
         positive = not isinstance(v, Tensor) and v > 0
         negative = not isinstance(v, Tensor) and v < 0
         grow: Number = 0.0

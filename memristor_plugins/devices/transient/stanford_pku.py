@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from memristor_plugins.devices.adaptive_2d_physics import BOLTZMANN_EV
+from memristor_plugins.constants import BOLTZMANN_EV
 from memristor_plugins.devices.transient._number import log, sinh
 from memristor_plugins.errors import ConfigError
 from memristor_plugins.interfaces.parameter import Param

@@ -48,7 +48,7 @@ class LayerChip:
         for name, effect in stack.all_at(Site.FLUCTUATION):
             generator = derive(self.seed, self.layer, f"{name}/{context.seconds:g}{key}")
             seen = replace(context, cells=self.state, generator=generator)
-            fluctuating.append(effect.apply(g, None, seen))
+            fluctuating.append(effect.apply(g, self.drawn[name], seen))
         g = _changed(g, fluctuating)
         if not bool((g >= 0).all()):
             where = [int(i) for i in (~(g >= 0)).nonzero()[0]]
@@ -105,6 +105,7 @@ def programme(
         Site.CELL: tuple(target.shape),
         Site.AGE: tuple(target.shape),
         Site.DEFECT: tuple(target.shape),
+        Site.FLUCTUATION: tuple(target.shape),
         Site.INPUT: (*target.shape[1:-1], arrays_across(stack.mapping, target.shape[-1])),
         Site.SUM: (stack.mapping.groups, *target.shape[1:3], row_tiles, target.shape[-1]),
     }

@@ -184,7 +184,9 @@ class _WordLines:
         self.height, self.width = self.geometry.output_size(*inputs[0].shape[2:])
         ph, pw = (0, 0) if self.whole else self.geometry.padding
         self.inputs = [_last(F.pad(x, (pw, pw, ph, ph)) if ph or pw else x) for x in inputs]
-        self.squares = self.inputs[0].square() if noisy else None
+        # The terms of a current law add up to the voltage, which a fluctuation of the conductance is driven with.
+        driven = self.inputs[0] if len(inputs) == 1 else torch.stack(self.inputs).sum(dim=0)
+        self.squares = driven.square() if noisy else None
         if self.squares is not None and columns.variances is not None:
             self.squares = self.squares.to(columns.variances[0].dtype)
 

@@ -137,12 +137,12 @@ class NonIdeality(ABC):
         """Per-chip state, drawn on the CPU in float32; None where there is none.
 
         Args:
-            shape: at `CELL`, `AGE` and `DEFECT` that of the conductances; at `INPUT` word-line drivers
+            shape: at `CELL`, `AGE`, `DEFECT` and `FLUCTUATION` that of the conductances; at `INPUT` word-line drivers
                 [banks, groups, rows, arrays side by side]; at `SUM` converters
                 [converters of an output, banks, groups, arrays on top of one another, cols].
 
         Returns:
-            At `CELL`, `AGE` and `DEFECT` a tensor of `shape`, or any; at `INPUT` and `SUM` a tensor [numbers, *shape],
+            At `CELL`, `AGE`, `DEFECT` and `FLUCTUATION` a tensor of `shape`, or any; at `INPUT` and `SUM` a tensor [numbers, *shape],
             or None.
         """
         return None

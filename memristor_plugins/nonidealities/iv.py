@@ -1,0 +1,87 @@
+"""Cells that are not ohmic."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.errors import ConfigError
+from memristor_plugins.interfaces.nonideality import Context, NonIdeality, Site
+from memristor_plugins.interfaces.parameter import Param
+
+
+class IV(NonIdeality):
+    """I-V nonlinearity: the current of a cell is not proportional to its voltage.
+
+        sinh           I = G V_r sinh(V / v0) / sinh(V_r / v0)
+        polynomial     I = G V (1 + c3 V^2 + c5 V^4) / (1 + c3 V_r^2 + c5 V_r^4)
+        poole_frenkel  I = G V exp(field (sqrt|V| - sqrt V_r))
+        device         I = sum_j L_j(V) I(G, v_j), the device's own law at `terms` voltages
+
+    V_r is the device's read voltage, at which a cell is verified: there I = G V_r in the first three, which are exact.
+    L_j is the odd Lagrange polynomial through the Chebyshev points v_j = V_r cos((2j + 1) pi / (4 terms)), so `device`
+    follows the odd part of the law: exact for an odd polynomial of degree 2 terms - 1; with 3 terms within 1e-4 of the
+    full-scale current for sinh laws up to V_r = 2 v0 (tested). A word line's largest input is driven with V_r, which
+    needs the range of a DAC. With `ir_drop` each term passes the wires as an ohmic current would.
+
+    Raises:
+        ConfigError: a polynomial that is not positive at the read voltage.
+    """
+
+    site = Site.CURRENT
+    linear = False
+
+    def __init__(
+        self,
+        model: Annotated[
+            Literal["sinh", "polynomial", "poole_frenkel", "device"],
+            Param("law of the current", source="see the class"),
+        ] = "sinh",
+        v0: Annotated[float, Param("voltage scale of sinh", unit="V", source="Stanford-PKU RRAM: 0.25 V", gt=0)] = 0.25,
+        c3: Annotated[float, Param("cubic share", unit="V^-2", source="assumed")] = 1.0,
+        c5: Annotated[float, Param("quintic share", unit="V^-4", source="assumed")] = 0.0,
+        field: Annotated[float, Param("lowering of the barrier", unit="V^-1/2", source="assumed", ge=0)] = 1.0,
+        terms: Annotated[int, Param("voltages at which the device's law is exact", source="numerics", ge=1, le=8)] = 3,
+    ) -> None:
+        self.model, self.v0, self.c3, self.c5, self.field = model, v0, c3, c5, field
+        self.terms = terms if model == "device" else 1
+
+    def voltages(self, read_voltage: float) -> list[float]:
+        """v_j, volts."""
+        return [read_voltage * math.cos((2 * j + 1) * math.pi / (4 * self.terms)) for j in range(self.terms)]
+
+    def apply(self, x: Tensor, state: None, context: Context) -> Tensor:
+        """Conductances [terms, *x.shape] that the `inputs` multiply."""
+        if self.model != "device":
+            return x.unsqueeze(0)
+        device = context.device
+        currents = [
+            device.current(x, x.new_tensor(v), temperature=context.temperature) / v
+            for v in self.voltages(device.read_voltage)
+        ]
+        return torch.stack(currents)
+
+    def inputs(self, v: Tensor, context: Context) -> Tensor:
+        top = context.device.read_voltage
+        if self.model == "sinh":
+            return (v / self.v0).sinh().mul_(top / math.sinh(top / self.v0)).unsqueeze(0)
+        if self.model == "polynomial":
+            full = 1 + self.c3 * top**2 + self.c5 * top**4
+            if full <= 0:
+                raise ConfigError("nonidealities.iv.c3", f"makes the current at {top:g} V negative, got {self.c3:g}")
+            square = v.square()
+            return (v * (1 + square * (self.c3 + self.c5 * square)) / full).unsqueeze(0)
+        if self.model == "poole_frenkel":
+            return (v * (self.field * (v.abs().sqrt() - math.sqrt(top))).exp()).unsqueeze(0)
+        points, square = self.voltages(top), v.square()
+        found = []
+        for one in points:
+            basis = v.clone()
+            for other in points:
+                if other != one:
+                    basis = basis * (square - other**2) / (one**2 - other**2)
+            found.append(basis)
+        return torch.stack(found)

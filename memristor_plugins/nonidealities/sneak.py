@@ -1,0 +1,42 @@
+"""Sneak currents of a passive array."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from torch import Tensor
+
+from memristor_plugins.interfaces.nonideality import Context, NonIdeality, Site
+from memristor_plugins.interfaces.parameter import Param
+
+
+class Sneak(NonIdeality):
+    """Sneak currents: in an array without transistors, cells on word lines that are not read leak into the bit lines.
+
+    `rows_per_read` word lines of an array are read at once; the others are held at `bias` times the read voltage V_r,
+    bit lines at ground. Their cells carry
+
+        I_leak = bias V_r G / selectivity
+
+    each, where `selectivity` is by how much less a cell and its selector conduct at bias V_r than at V_r. The leak does
+    not depend on the inputs: it offsets every sum. With differential pairs only the difference of a pair leaks. The
+    half-select scheme is bias 0.5 (Burr et al. 2014, 10.1116/1.4889999, on selectors); 0 leaks nothing.
+    """
+
+    site = Site.LEAK
+
+    def __init__(
+        self,
+        rows_per_read: Annotated[int, Param("word lines of an array read at once", source="assumed", ge=1)] = 32,
+        bias: Annotated[
+            float, Param("unselected word lines over the read voltage", source="half-select", ge=0, le=1)
+        ] = 0.5,
+        selectivity: Annotated[
+            float, Param("conductance at the read voltage over that at the bias", source="assumed", ge=1)
+        ] = 10.0,
+    ) -> None:
+        self.rows_per_read, self.bias, self.selectivity = rows_per_read, bias, selectivity
+
+    def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
+        """Conductances that would carry the leak at the read voltage."""
+        return x * (self.bias / self.selectivity)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analog_layers, running
 from memristor_plugins.crossbar.layer import AnalogLayer, Reading
+from memristor_plugins.crossbar.layout import arrays_across
 from memristor_plugins.interfaces.energy import LayerProfile, WorkloadProfile
 from memristor_plugins.interfaces.nonideality import Site
 
@@ -75,7 +75,7 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     # Sum over pixels of v^2 G of each bank and node: a convolution of x^2 with each row's conductance.
     banks, nodes = readout.row_g.shape[:2]
     rows = geometry.row_kernel(readout.row_g)
-    power = geometry.convolve(x.square(), rows).double().sum(dim=(2, 3))
+    power = geometry.convolve(_squares(layer, x), rows).double().sum(dim=(2, 3))
     power = power.view(batch, geometry.groups, banks, nodes).sum(dim=1) * volts_per_unit**2
     if reading.gains is not None:
         power = power * reading.gains.double()
@@ -86,6 +86,15 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     sums.images += batch
     sums.positions = height * width
     sums.input_values = x[0].numel()
+
+
+def _squares(layer: AnalogLayer, x: Tensor) -> Tensor:
+    """Sum of the squares of all that is driven one after another."""
+    inputs = layer.stack.at(Site.INPUT)
+    if inputs is None or inputs.slice_bits is None:
+        return x.square()
+    slices, _ = inputs.slices(x, replace(layer.stack.context(), full_scale=layer.ranges.known("input")))
+    return slices.square().sum(dim=0)
 
 
 def _observe_gate(sums: _Sums, layer: AnalogLayer, gains: Tensor) -> None:
@@ -103,12 +112,13 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
     geometry, mapping, banks = layer.geometry, layer.stack.mapping, layer.banks
     row_tiles, outputs = layer.plan.row_tiles, sums.positions * geometry.out_channels
     weights = geometry.rows * geometry.out_channels
-    column_tiles = math.ceil(geometry.cols * mapping.planes / mapping.columns)
+    lines, slices = mapping.lines(geometry.cols), layer.plan.slices
     macs = float(sums.positions * weights * banks)
     aggregated = float(sums.positions * weights + banks * weights) if banks > 1 else macs
-    conversions = float(outputs * mapping.groups * banks * row_tiles)
+    conversions = float(sums.positions * geometry.groups * lines * mapping.groups * banks * row_tiles * slices)
     digital_factors = banks > 1 and not layer.gated
     converters = {site: layer.stack.at(site) for site in (Site.INPUT, Site.SUM, Site.GATE)}
+    inputs = converters[Site.INPUT]
     bits = {site: None if effect is None else effect.bits_used() for site, effect in converters.items()}
     return LayerProfile(
         name=layer.name,
@@ -125,7 +135,9 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
         routing_macs=float(layer.kernel.routing_macs()) if layer.kernel is not None else 0.0,
         nonzero_macs=sums.nonzero * banks / sums.images,
         v2g=sums.power / sums.images,
-        input_conversions=float(sums.positions * geometry.rows * geometry.groups * column_tiles * banks),
+        input_conversions=float(
+            sums.positions * geometry.rows * geometry.groups * arrays_across(mapping, lines) * banks * slices
+        ),
         output_conversions=conversions,
         # A factor applied digitally brings its own addition over banks.
         partial_sums=conversions - outputs * (banks if digital_factors else 1),
@@ -134,7 +146,7 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
         gate_cells=float(weights * mapping.planes * banks) if layer.gated else 0.0,
         gate_v2=sums.steps / sums.step_count if sums.step_count else 0.0,
         outputs=float(outputs),
-        input_bits=bits[Site.INPUT],
+        input_bits=inputs.slice_bits if inputs is not None and inputs.slice_bits else bits[Site.INPUT],
         output_bits=bits[Site.SUM],
         gate_bits=bits[Site.GATE],
         weight_bytes=4.0 * weights * banks,

@@ -32,7 +32,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """How one layer fills its arrays. Counts are whole arrays and cells; padding and references are in `cells_total`."""
+    """How one layer fills its arrays, in whole arrays and cells; `cells_total` has padding and references too."""
 
     arrays: int
     cells_used: int
@@ -92,7 +92,7 @@ class Mapping(ABC):
         return list(range(cols))
 
     def utilisation(self, rows: int, cols: int) -> Utilisation:
-        """Arrays that a matrix of rows x cols weights takes, all planes of a line on adjacent bit lines of one array."""
+        """Arrays that a matrix of rows x cols weights takes; all planes of a line stand on adjacent bit lines."""
         across = max(1, self.columns // self.planes)
         arrays = ceil(rows / self.rows) * ceil(self.lines(cols) / across)
         return Utilisation(arrays, rows * cols * self.planes, arrays * self.rows * self.columns)

@@ -142,8 +142,7 @@ class NonIdeality(ABC):
                 [converters of an output, banks, groups, arrays on top of one another, cols].
 
         Returns:
-            At `CELL`, `AGE`, `DEFECT` and `FLUCTUATION` a tensor of `shape`, or any; at `INPUT` and `SUM` a tensor [numbers, *shape],
-            or None.
+            At `INPUT` and `SUM` a tensor [numbers, *shape] or None; else a tensor of `shape`, or anything.
         """
         return None
 

@@ -10,18 +10,30 @@ from torch import Tensor
 from memristor_plugins.interfaces.device import Device
 from memristor_plugins.interfaces.mapping import Mapped, Mapping
 from memristor_plugins.interfaces.parameter import Param
+from memristor_plugins.mappings._scaling import Scaling, largest
 
 
 class Differential(Mapping):
-    """One-sided differential pairs: a positive and a negative cell on adjacent bit lines.
+    """Differential pairs: a positive and a negative cell on adjacent bit lines, whose difference is the weight.
 
-    G+ = g_min + (g_max - g_min) max(w, 0) / w_max and G- likewise of -w; the cell that holds no part of the weight
-    stands at g_min. Their currents' difference over (g_max - g_min) / w_max is the weight again, exactly.
+    With x = w / w_max and span = g_max - g_min:
 
-    Source: the usual pair of analog in-memory computing; e.g. Joshi et al. 2020, 10.1038/s41467-020-16108-9.
+        sides=one  G+ = g_min + span max(x, 0)    G- = g_min + span max(-x, 0)    w = (G+ - G-) w_max / span
+        sides=two  G+ = g_mid + span x / 2        G- = g_mid - span x / 2         the same
+
+    One-sided pairs leave the cell that holds no part of the weight at g_min and carry the least current; two-sided ones
+    stand around the middle, where a cell can move either way. `subtract=analog` converts the currents' difference,
+    `digital` each of them.
+
+    Source: the usual pairs of analog in-memory computing; one-sided e.g. Joshi et al. 2020,
+    10.1038/s41467-020-16108-9.
+
+    Attributes:
+        middle: where both cells of a two-sided pair hold a weight of zero, as a share of the range.
     """
 
     planes = 2
+    middle = 0.5
 
     def __init__(
         self,
@@ -32,22 +44,24 @@ class Differential(Mapping):
             Param("subtract a pair's currents before one ADC, or convert each", source="assumed"),
         ] = "analog",
         scaling: Annotated[
-            Literal["layer", "column"],
-            Param("what the largest weight of is stored at g_max", source="assumed"),
+            Scaling, Param("what the largest weight of is stored at the end of the range", source="assumed")
         ] = "layer",
+        sides: Annotated[
+            Literal["one", "two"], Param("cells of a pair that move away from rest for one weight", source="assumed")
+        ] = "one",
     ) -> None:
-        self.rows, self.columns, self.subtract, self.scaling = rows, columns, subtract, scaling
+        self.rows, self.columns, self.subtract, self.scaling, self.sides = rows, columns, subtract, scaling, sides
         self.groups = 1 if subtract == "analog" else 2
 
     def to_conductance(self, weight: Tensor, device: Device) -> Mapped:
-        over = tuple(range(weight.dim())) if self.scaling == "layer" else (-2,)
-        w_max = weight.detach().abs().amax(dim=over, keepdim=True)
-        # A matrix (or column) of zeros has no scale of its own; any scale stores it exactly.
-        w_max = torch.where(w_max > 0, w_max, torch.ones_like(w_max))
-        span = device.g_max - device.g_min
-        x = weight / w_max
-        g = torch.stack((x.clamp_min(0), (-x).clamp_min(0))) * span + device.g_min
-        return Mapped(g, w_max / span)
+        w_max = largest(weight, self.scaling, self.rows, self.columns // self.planes)
+        span, x = device.g_max - device.g_min, weight / w_max
+        if self.sides == "one":
+            pair, reach = (x.clamp_min(0), (-x).clamp_min(0)), 0.5
+        else:
+            reach = min(self.middle, 1 - self.middle)
+            pair = (self.middle + reach * x, self.middle - reach * x)
+        return Mapped(torch.stack(pair) * span + device.g_min, w_max / (2 * reach * span))
 
     def to_effective(self, g: Tensor, scale: Tensor) -> Tensor:
         if self.subtract == "analog":

@@ -96,11 +96,12 @@ class BitSliced(Mapping):
         width, top = self.columns // self.slices, 2 ** (self.slices * self.bits) - 1
         mapping: Differential | Offset
         if base == "differential":
-            unused = {"reference": reference} if reference != "digital" else {}
+            unused: dict[str, str] = {"reference": reference} if reference != "digital" else {}
             mapping = Differential(self.rows, width, subtract, scaling, sides)
         else:
             unused = {"sides": sides} if sides != "one" else {}
-            unused |= {"subtract": subtract} if subtract != "analog" else {}
+            if subtract != "analog":
+                unused["subtract"] = subtract
             mapping = Offset(self.rows, width, reference, scaling)
         for option, value in unused.items():
             warnings.warn(f"mapping.{option}={value} has no effect with mapping.base={base}", stacklevel=3)

@@ -82,7 +82,7 @@ def test_list_names_every_plugin_and_counts_them() -> None:
 
 def test_show_tells_what_a_plugin_computes_and_its_parameters() -> None:
     out = memristor("plugins", "show", "nonideality/adc", columns=120).stdout
-    assert "i -> step * round(clip(i, low, high) / step)" in out
+    assert "i -> step * round(clip((1 + gain_std n1) i + offset_std n2 step, low, high) / step)" in out
     line = next(line for line in out.splitlines() if line.startswith("bits"))
     assert line.split()[:6] == ["bits", "8", "bit", "int", ">=", "1,"]
     assert "memristor train nonideality=[adc] nonidealities.adc.PARAMETER=VALUE" in out
@@ -137,11 +137,14 @@ def test_help_and_version() -> None:
     [
         ("memristor ", "train evaluate plugins"),
         ("memristor pl", "plugins"),
-        ("memristor plugins show mapp", "mapping/differential"),
+        ("memristor plugins show mapp", "mapping/bit_sliced mapping/differential mapping/offset"),
         ("memristor plugins list ", "device nonideality mapping kernel energy"),
         ("memristor nothing ", ""),
         ("memristor train device=ad", "device=adaptive_2d"),
-        ("memristor evaluate kernel=static mapping=", "mapping=differential"),
+        (
+            "memristor evaluate kernel=static mapping=",
+            "mapping=bit_sliced mapping=differential mapping=offset",
+        ),
     ],
 )
 def test_completion_answers_without_importing_torch(line: str, answer: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,11 +14,12 @@ from memristor_plugins.devices.transient._step import Drive, Law, Watch, step
 from memristor_plugins.errors import SimulationError
 from memristor_plugins.interfaces.transient import Number, State, TransientModel, clamp
 
-DEEPEST = 30  # halvings of a base step before the solution is given up
+TICKS = 2**31  # a base step is halved until 1 of these is left, then the solution is given up
 # Where in a segment its ends are evaluated: a law that jumps at 0 V is that of the segment's own side.
 EDGE = 1e-9
 
 Node = tuple[Number, Drive]  # voltage, and what it drives
+Quarters = tuple[Node, Node, Node, Node, Node]  # start, middle and end of both halves of a step
 Record = Literal["none", "segments", "steps"]
 
 
@@ -47,14 +49,24 @@ class Segment:
 
         return Segment(f(self.duration), ends(self.v), ends(self.v_gate), self.cycle, self.steps)
 
-    def at(self, place: float) -> tuple[Number, Number]:
+    def at(self, place: Number) -> tuple[Number, Number]:
         """Voltage and gate voltage at a place between 0, the start, and 1, the end."""
         (a, b), (c, d) = self.v, self.v_gate
         return _between(a, b, place), _between(c, d, place)
 
 
-def _between(a: Number, b: Number, place: float) -> Number:
+def _between(a: Number, b: Number, place: Number) -> Number:
     return a if a is b else (1 - place) * a + place * b
+
+
+def _pick(value: Number, index: Tensor) -> Number:
+    """What holds for some of the devices."""
+    return value.index_select(0, index) if isinstance(value, Tensor) and value.dim() else value
+
+
+def _row(value: Number, j: int) -> Number:
+    """What holds at one of several instants, [instants, devices]."""
+    return value[j] if isinstance(value, Tensor) and value.dim() == 2 else value
 
 
 @dataclass
@@ -131,10 +143,11 @@ class Block:
             if self.tolerance is None:
                 state = self._fixed(law, state, (start, middle, end), h)
             else:
-                whole = step(law, state, (start[1], middle[1], end[1]), h)[0]
-                place = (k / n, (k + 1) / n)
-                state, joules = self._refined(law, state, whole, segment, place, (start, middle, end), h, 0)
-                self.dissipated = self.dissipated + joules
+                early, late = (start if flat else self._node(law, segment, (k + f) / n) for f in (0.25, 0.75))
+                after, joules, rough = self._attempt(law, state, (start, early, middle, late, end), h)
+                if bool(rough.any()):
+                    after, joules = self._refined(law, state, after, joules, segment, k, rough)
+                state, self.dissipated = after, self.dissipated + joules
             state = self._shaken(law, state, end[1], h)
             start = end
             if self.record == "steps":
@@ -148,25 +161,12 @@ class Block:
             self.dissipated = self.dissipated + self._joules(law, (state, middle, after), nodes, h)
         return after
 
-    def _refined(
-        self,
-        law: Law,
-        state: State,
-        whole: State,
-        segment: Segment,
-        place: tuple[float, float],
-        nodes: tuple[Node, Node, Node],
-        h: Number,
-        depth: int,
-    ) -> tuple[State, Tensor | float]:
-        """Two half steps, and further halves for the devices for which they differ too much from `whole`."""
+    def _attempt(self, law: Law, state: State, nodes: Quarters, h: Number) -> tuple[State, Tensor | float, Tensor]:
+        """Two half steps, their dissipated energy, and for which devices a whole step differs from them too much."""
         assert self.tolerance is not None
-        start, middle, end = nodes
-        if start is middle:
-            early, late = start, start
-        else:
-            early, late = (self._node(law, segment, place[0] + f * (place[1] - place[0])) for f in (0.25, 0.75))
+        start, early, middle, late, end = nodes
         watch = Watch(self.tolerance)
+        whole = step(law, state, (start[1], middle[1], end[1]), h)[0]
         half, first = step(law, state, (start[1], early[1], middle[1]), 0.5 * h, watch)
         after, second = step(law, half, (middle[1], late[1], end[1]), 0.5 * h, watch)
         self.steps += 2 * state[0].numel()
@@ -174,71 +174,73 @@ class Block:
         if self.energy:
             joules = self._joules(law, (state, first, half), (start, early, middle), 0.5 * h)
             joules = joules + self._joules(law, (half, second, after), (middle, late, end), 0.5 * h)
-        rough = _rough(law, whole, after, self.tolerance)
-        if watch.bad is not None:
-            rough = rough | watch.bad
-        if not bool(rough.any()):
-            return after, joules
-        if depth == DEEPEST:
-            raise SimulationError(
-                f"{type(self.model).__name__}: steps of {float(torch.as_tensor(h).max()):.2g} s do not reach a "
-                f"tolerance of {self.tolerance:g}; raise it, or simulate in float64"
-            )
-        if bool(rough.all()):
-            return self._halves(law, state, half, segment, place, nodes, (early, late), h, depth)
-        index = rough.nonzero().squeeze(1)
+        assert watch.bad is not None
+        return after, joules, _rough(law, whole, after, self.tolerance) | watch.bad
 
-        def pick(value: Number) -> Number:
-            return value.index_select(0, index) if isinstance(value, Tensor) and value.dim() else value
-
-        def pick_node(node: Node) -> Node:
-            return pick(node[0]), {name: pick(value) for name, value in node[1].items()}
-
-        few = Law(
-            self.model,
-            {name: pick(value) for name, value in law.p.items()},
-            tuple((pick(low), pick(high)) for low, high in law.bounds),
-        )
-        picked = pick_node(start), pick_node(middle), pick_node(end)
-        if start is middle:
-            picked = (picked[0],) * 3
-        better, more = self._halves(
-            few,
-            tuple(y.index_select(0, index) for y in state),
-            tuple(y.index_select(0, index) for y in half),
-            segment.map(pick),
-            place,
-            picked,
-            (pick_node(early), pick_node(late)) if start is not middle else (picked[0],) * 2,
-            pick(h),
-            depth,
-        )
-        if isinstance(joules, Tensor):
-            joules = joules.index_copy(0, index, torch.as_tensor(more).to(joules))
-        return tuple(y.index_copy(0, index, b) for y, b in zip(after, better, strict=True)), joules
-
-    def _halves(
-        self,
-        law: Law,
-        state: State,
-        half: State,
-        segment: Segment,
-        place: tuple[float, float],
-        nodes: tuple[Node, Node, Node],
-        quarters: tuple[Node, Node],
-        h: Number,
-        depth: int,
+    def _refined(
+        self, law: Law, state: State, after: State, joules: Tensor | float, segment: Segment, k: int, rough: Tensor
     ) -> tuple[State, Tensor | float]:
-        """The two halves of a step, each refined. `half` is the first half taken as one step."""
-        (start, middle, end), (early, late), cut = nodes, quarters, (place[0] + place[1]) / 2
-        state, joules = self._refined(
-            law, state, half, segment, (place[0], cut), (start, early, middle), 0.5 * h, depth + 1
+        """Base step `k` once more for the `rough` devices: `after` and `joules` with theirs replaced.
+
+        Steps of a device halve until they are fine and grow back as soon as they are aligned, to the longest binary
+        fraction of the base step that divides the way gone: all devices take their next step together, each a step
+        of its own.
+        """
+        index = rough.nonzero().squeeze(1)
+        law, segment = law.map(partial(_pick, index=index)), segment.map(partial(_pick, index=index))
+        state = tuple(y.index_select(0, index) for y in state)
+        spent: Tensor | float = torch.zeros_like(state[0]) if self.energy else 0.0
+        # In ticks of the base step, whose binary fractions are whole numbers.
+        at, length = torch.zeros_like(index), torch.full_like(index, TICKS // 2)
+        while len(index):
+            h = (length.double() / TICKS).to(state[0]) * (segment.duration / segment.steps)
+            found, more, rough = self._attempt(law, state, self._nodes(law, segment, k, at, length, state[0]), h)
+            if bool((rough & (length == 1)).any()):
+                raise SimulationError(
+                    f"{type(self.model).__name__}: steps of {float(h.max()):.2g} s do not reach a "
+                    f"tolerance of {self.tolerance:g}; raise it, or simulate in float64"
+                )
+            state = tuple(torch.where(rough, y, new) for y, new in zip(state, found, strict=True))
+            if self.energy:
+                spent = spent + torch.where(rough, 0.0, torch.as_tensor(more))
+            at = torch.where(rough, at, at + length)
+            length = torch.where(rough, length // 2, at & -at)
+            gone = at == TICKS
+            if bool(gone.any()):
+                there, left = gone.nonzero().squeeze(1), (~gone).nonzero().squeeze(1)
+                done = index.index_select(0, there)
+                after = tuple(
+                    y.index_copy(0, done, new.index_select(0, there)) for y, new in zip(after, state, strict=True)
+                )
+                if isinstance(joules, Tensor) and isinstance(spent, Tensor):
+                    joules = joules.index_copy(0, done, spent.index_select(0, there))
+                    spent = spent.index_select(0, left)
+                law, segment = law.map(partial(_pick, index=left)), segment.map(partial(_pick, index=left))
+                state = tuple(y.index_select(0, left) for y in state)
+                index, at, length = (t.index_select(0, left) for t in (index, at, length))
+        return after, joules
+
+    def _nodes(self, law: Law, segment: Segment, k: int, at: Tensor, length: Tensor, like: Tensor) -> Quarters:
+        """The five nodes of each device's step: `at` and `length` in ticks of base step `k`."""
+        n = segment.steps
+        if bool(((at == at[0]) & (length == length[0])).all()):
+            # All take the same: a voltage that they share stays a float.
+            begin, way = int(at[0]), int(length[0])
+            start, early, middle, late, end = (
+                self._node(law, segment, min(max((k + (begin + f * way) / TICKS) / n, EDGE / n), 1 - EDGE / n))
+                for f in (0.0, 0.25, 0.5, 0.75, 1.0)
+            )
+            return start, early, middle, late, end
+        quarters = torch.arange(5, dtype=torch.float64, device=at.device)[:, None] / 4
+        places = ((k + (at + quarters * length) / TICKS) / n).clamp(EDGE / n, 1 - EDGE / n)
+        v, v_gate = (x.to(like) if isinstance(x, Tensor) else x for x in segment.at(places))
+        drive = self.model.drive(v, v_gate, law.p)
+        if not any(isinstance(x, Tensor) and x.dim() == 2 for x in (v, v_gate)):
+            return ((v, drive),) * 5
+        first, second, third, fourth, fifth = (
+            (_row(v, j), {name: _row(value, j) for name, value in drive.items()}) for j in range(5)
         )
-        whole = step(law, state, (middle[1], late[1], end[1]), 0.5 * h)[0]
-        state, more = self._refined(
-            law, state, whole, segment, (cut, place[1]), (middle, late, end), 0.5 * h, depth + 1
-        )
-        return state, joules + more
+        return first, second, third, fourth, fifth
 
     def _joules(
         self, law: Law, states: tuple[State, State, State], nodes: tuple[Node, Node, Node], h: Number

@@ -19,7 +19,7 @@ that is large only where the step starts. `Watch` sees both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +43,11 @@ class Law:
     model: TransientModel
     p: Mapping[str, Number]
     bounds: tuple[tuple[Number, Number], ...]
+
+    def map(self, f: Callable[[Number], Number]) -> Law:
+        """The law for some of its devices."""
+        bounds = tuple((f(low), f(high)) for low, high in self.bounds)
+        return Law(self.model, {name: f(value) for name, value in self.p.items()}, bounds)
 
 
 class Watch:

@@ -64,6 +64,8 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
     estimators = {
         str(name): build(node, f"energies.{name}", "energy") for name, node in (config.energies or {}).items()
     }
+    for estimator in estimators.values():
+        estimator.check()
     recipe = build(config.recipe, "recipe")
     hardware = build(config.hardware, "hardware")
     data: ImageDataModule = build(config.data, "data")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memristor_plugins.crossbar.convert import analog_layers, running
+from memristor_plugins.crossbar.convert import analog_layers, running, set_mode
+from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.crossbar.layer import AnalogLayer, Reading
 from memristor_plugins.crossbar.layout import arrays_across
-from memristor_plugins.interfaces.energy import LayerProfile, WorkloadProfile
+from memristor_plugins.interfaces.energy import LayerProfile, Replay, WorkloadProfile
 from memristor_plugins.interfaces.nonideality import Site
+
+POOLING = (
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+)
 
 
 @dataclass
@@ -22,11 +33,12 @@ class _Sums:
     images: int = 0
     positions: int = 0
     power: float = 0.0
+    drives: float = 0.0
     nonzero: float = 0.0
+    factors: float = 0.0
     steps: float = 0.0
     step_count: int = 0
     input_values: int = 0
-    largest: float = 0.0
     last_voltage: Tensor | None = field(default=None, repr=False)
 
 
@@ -45,12 +57,13 @@ def profile(network: nn.Module, batches: Iterable[Tensor], data: str) -> Workloa
     for layer in layers.values():
         layer.observer = lambda layer, reading: _observe(sums[layer.name], layer, reading)
     network.eval()
-    images = 0
+    images, first = 0, None
     try:
         with running(network, "analog"):
             for batch in batches:
                 network(batch)
                 images += len(batch)
+                first = batch if first is None else first
     finally:
         digital.remove()
         for layer in layers.values():
@@ -63,6 +76,9 @@ def profile(network: nn.Module, batches: Iterable[Tensor], data: str) -> Workloa
         images=images,
         data=data,
         device=type(device).__name__,
+        normalisation_ops=digital.normalisation / images,
+        pooling_ops=digital.pooling / images,
+        replay=None if first is None else _replay(network, first),
     )
 
 
@@ -72,29 +88,58 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     height, width = geometry.output_size(x.shape[2], x.shape[3])
     full = layer.ranges.full_scale_input(x)
     volts_per_unit = layer.stack.device.read_voltage / full
-    # Sum over pixels of v^2 G of each bank and node: a convolution of x^2 with each row's conductance.
-    banks, nodes = readout.row_g.shape[:2]
-    rows = geometry.row_kernel(readout.row_g)
-    power = geometry.convolve(_squares(layer, x), rows).double().sum(dim=(2, 3))
-    power = power.view(batch, geometry.groups, banks, nodes).sum(dim=1) * volts_per_unit**2
+    v2 = row_sums(geometry, _squares(layer, x)) * volts_per_unit**2
+    power = read_power(v2, readout.row_g)
     if reading.gains is not None:
         power = power * reading.gains.double()
         _observe_gate(sums, layer, reading.gains.sum(dim=-1))
     sums.power += float(power.sum())
-    ones = torch.ones(geometry.groups, geometry.in_channels // geometry.groups, *geometry.kernel_size, device=x.device)
-    sums.nonzero += float(geometry.convolve((x != 0).float(), ones).double().sum()) * geometry.cols
+    sums.drives += float(v2.sum())
+    sums.nonzero += float(row_sums(geometry, x != 0).sum()) * geometry.cols
+    factors = reading.modulation
+    sums.factors += x.numel() if factors.input is not None else 0
+    sums.factors += batch * height * width * geometry.out_channels if factors.output is not None else 0
     sums.images += batch
     sums.positions = height * width
     sums.input_values = x[0].numel()
+
+
+def row_sums(geometry: Geometry, values: Tensor) -> Tensor:
+    """Sums over all reads of what each word line is given: [batch, channels, h, w] -> [batch, groups, rows], float64.
+
+    Of the squared voltages these are the diagonal of the rows' second moments.
+    """
+    height, width = geometry.output_size(values.shape[2], values.shape[3])
+    (up, left), (down, right) = geometry.padding, geometry.stride
+    values = F.pad(values.double(), (left, left, up, up))
+    places = []
+    for u in range(geometry.kernel_size[0]):
+        first = u * geometry.dilation[0]
+        lines = values[:, :, first : first + down * (height - 1) + 1 : down].sum(dim=2)
+        for w in range(geometry.kernel_size[1]):
+            first = w * geometry.dilation[1]
+            places.append(lines[:, :, first : first + right * (width - 1) + 1 : right].sum(dim=2))
+    sums = torch.stack(places, dim=1).view(len(values), len(places), geometry.groups, -1)
+    return sums.transpose(1, 2).flatten(2)
+
+
+def read_power(v2: Tensor, row_g: Tensor) -> Tensor:
+    """Watts in ohmic cells: sum over word lines of their v^2, [batch, groups, rows], times the G of their cells.
+
+    `row_g` [banks, nodes, groups, rows]; returns [batch, banks, nodes], float64, all reads added up. Without wires this
+    is what the sources deliver. With wires the power is a quadratic form of the rows' voltages; this is then the part
+    of it that the converters see.
+    """
+    return torch.einsum("bgr,kngr->bkn", v2, row_g.double())
 
 
 def _squares(layer: AnalogLayer, x: Tensor) -> Tensor:
     """Sum of the squares of all that is driven one after another."""
     inputs = layer.stack.at(Site.INPUT)
     if inputs is None or inputs.slice_bits is None:
-        return x.square()
+        return x.double().square()
     slices, _ = inputs.slices(x, replace(layer.stack.context(), full_scale=layer.ranges.known("input")))
-    return slices.square().sum(dim=0)
+    return slices.double().square().sum(dim=0)
 
 
 def _observe_gate(sums: _Sums, layer: AnalogLayer, gains: Tensor) -> None:
@@ -119,6 +164,12 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
     digital_factors = banks > 1 and not layer.gated
     converters = {site: layer.stack.at(site) for site in (Site.INPUT, Site.SUM, Site.GATE)}
     inputs = converters[Site.INPUT]
+    share: int = getattr(converters[Site.SUM], "share", 1)
+    arrays = mapping.utilisation(geometry.rows, geometry.cols).arrays * banks * geometry.groups
+    converted = geometry.groups * banks * ceil(geometry.rows / mapping.rows) * mapping.groups
+    turns = ceil(min(geometry.rows, mapping.rows) / layer.stack.rows_per_read)
+    drives = sums.images * sums.positions * geometry.groups * geometry.rows
+    energy = None if layer.chip is None else layer.chip.state.energy_j
     bits = {site: None if effect is None else effect.bits_used() for site, effect in converters.items()}
     return LayerProfile(
         name=layer.name,
@@ -127,7 +178,7 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
         banks=banks,
         planes=mapping.planes,
         row_tiles=row_tiles,
-        arrays=mapping.utilisation(geometry.rows, geometry.cols).arrays * banks * geometry.groups,
+        arrays=arrays,
         cells=weights * mapping.planes * banks,
         positions=sums.positions,
         macs=macs,
@@ -152,14 +203,53 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
         weight_bytes=4.0 * weights * banks,
         input_bytes=4.0 * sums.input_values,
         output_bytes=4.0 * outputs,
+        groups=geometry.groups,
+        array_rows=mapping.rows,
+        array_columns=mapping.columns,
+        reads=float(sums.positions * slices * turns),
+        converted_lines=converted * lines,
+        adcs=converted * ceil(lines / share),
+        adc_share=share,
+        factor_multiplies=sums.factors / sums.images,
+        drive_v2=sums.drives / (drives * slices),
+        write_j=None if energy is None else float(energy.double().sum()),
     )
+
+
+def _replay(network: nn.Module, images: Tensor) -> Replay:
+    """How an estimator that measures runs the digital network on these images, repeated to fill a batch."""
+
+    def prepare(device: str, batch: int, precision: str) -> Callable[[], None]:
+        layers = list(analog_layers(network).values())
+        chips = [layer.programmed for layer in layers]
+        for layer in layers:  # chips are large, and no part of the digital network
+            layer.programmed = None
+        try:
+            copy = deepcopy(network)
+        finally:
+            for layer, chip in zip(layers, chips, strict=True):
+                layer.programmed = chip
+        set_mode(copy.to(device).eval(), "digital")
+        x = images.repeat(ceil(batch / len(images)), *[1] * (images.dim() - 1))[:batch].to(device)
+        low = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+        place = torch.device(device)
+
+        def run() -> None:
+            with torch.no_grad(), torch.autocast(place.type, dtype=low, enabled=low is not None):
+                copy(x)
+            if place.type == "cuda":
+                torch.cuda.synchronize(place)
+
+        return run
+
+    return prepare
 
 
 class _DigitalOperations:
     """Counts operations of what stays digital: one for each value a layer looks at, two for a normalisation."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.operations = 0.0
+        self.operations = self.normalisation = self.pooling = 0.0
         inside = {m for layer in analog_layers(network).values() for m in layer.modules()}
         leaves = [m for m in network.modules() if m not in inside and not any(m.children())]
         self.handles = [m.register_forward_hook(self._count) for m in leaves]
@@ -167,8 +257,13 @@ class _DigitalOperations:
     def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Identity | nn.Dropout | nn.Flatten):
             return
-        normalisation = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        self.operations += inputs[0].numel() * (2 if normalisation else 1)
+        values = inputs[0].numel()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            self.normalisation += 2 * values
+            self.operations += values
+        elif isinstance(module, POOLING):
+            self.pooling += values
+        self.operations += values
 
     def remove(self) -> None:
         for handle in self.handles:

@@ -99,7 +99,7 @@ def _at_gain(
     if wires is not None:
         arrays = wires.apply(to_arrays(g, mapping, stack.device.g_min), None, context)
         seen = from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
-    rows = told(seen).sum(dim=(0, -1))
+    rows = told(seen).sum(dim=(0, -1), dtype=torch.float64)
     std = None
     if noise is not None:
         std = told(noise.apply(g, None, context))

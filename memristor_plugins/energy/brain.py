@@ -107,7 +107,7 @@ class Brain(EnergyEstimator):
             f"{self.event_rate:.3g} events/s",
             f"1e14 to 1e15 events/s would give {events * watts / 1e14:.3g} to {events * watts / 1e15:.3g} J",
         )
-        return CostReport("brain", entries, assumptions)
+        return CostReport("brain", entries, assumptions, ops=profile.ops, precision="synaptic events")
 
 
 _ABOUT: dict[Account, str] = {

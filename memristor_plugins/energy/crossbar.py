@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from memristor_plugins.energy import components as c
+from memristor_plugins.energy import crossbar_costs as costs
 from memristor_plugins.interfaces.energy import (
     CostEntry,
     CostReport,
@@ -16,53 +17,53 @@ from memristor_plugins.interfaces.parameter import Param
 
 HOROWITZ = "Horowitz 2014, 45 nm, 10.1109/ISSCC.2014.6757323"
 ISAAC = "ISAAC Table I, 32 nm, 10.1109/ISCA.2016.12"
-
-# The profile counts bytes at 4 a value; the chip moves what its 8-bit converters deliver.
-PROFILE_BYTES_PER_VALUE = 4.0
-
-
-def conversion_energy(fom: float, bits: int) -> float:
-    """Joules of one conversion, `fom * 2**bits`: Walden's figure of merit, nominal resolution as ENOB.
-
-    Charging the nominal resolution is an upper bound: a converter's effective number of bits is lower.
-    """
-    return fom * 2.0**bits
+PUMA = "PUMA, the authors' simulator, 32 nm, 10.1145/3297858.3304049"
 
 
 class Crossbar(EnergyEstimator):
-    """Crossbar chip: array reads, converters, gate, digital periphery and on-chip buffers.
+    """Crossbar chip: energy, latency and area of arrays, converters, gate, digital periphery and buffers.
 
-    For one image, from counts that were measured on real inputs (`LayerProfile`), each layer costs
+    From counts that were measured on real inputs (`LayerProfile`), for one image, in joules:
 
-        array read       v2g * read_time                                  array
+        array read       v2g * read_time                                        array
         gate lines       gate_driver * gate_capacitance * gate_cells * gate_v2
-        DAC              input_conversions * dac_fom * 2^input_bits       converters
+        DAC              input_conversions * dac_fom * 2^input_bits             converters
         ADC              output_conversions * adc_fom * 2^output_bits
         sample and hold  output_conversions * sample_hold
         gate DAC         gate_updates * gate_dac_fom * 2^gate_bits
-        partial sums     partial_sums * shift_add                         system
-        bank factors     bank_multiplies * (int8_multiply + int32_add)
+        partial sums     partial_sums * shift_add                               system
+        bank factors     bank_multiplies * (int8_multiply + int32_add) + factor_multiplies * int8_multiply
         routing          routing_macs * (int8_multiply + int32_add)
-        buffers          (input reads + output writes + routing_macs) * buffer_byte
+        buffers          (input reads + outputs + routing_macs) * buffer_byte
+        interconnect     the same bytes * bus_byte + outputs * hops * router_byte
+        programming      cells * write_energy (or what the device's pulses took) / programming_interval
+        leakage          leakage * area of the layer * time it is switched on
 
-    and the network, once, `digital = digital_ops * digital_op`. All in joules; the groups at the right are
-    those of `components.GROUP_OF`. An ideal converter is not free: where a layer states no resolution its
-    analog values still have to be made and read, and `default_bits` is charged.
+    and for the network `normalisation`, `pooling` and `digital` (the rest): operations * digital_op.
 
-    Buffers hold one byte a value. `buffer_reads=window` reads each input once for every window it falls in
-    (rows x positions bytes, at least one read a value); `once` is the lower bound of perfect
-    line buffers. A routing network uses each weight once an image, so each of its multiply-accumulates
-    fetches one byte.
+    Seconds: array reads * read_time, DAC reads * dac_time, ADC reads * share * output_bits * adc_bit_time, partial sums
+    partial_sums / adcs * shift_add_time, gate lines gate_settle, digital work operations / (digital_lanes * clock),
+    buffers bytes / buffer_rate. Nothing overlaps in `latency_s`; `interval_s` is the longest of all entries, where
+    every stage of every layer works on something else.
 
-    Valid range: dynamic on-chip energy at one read voltage per profile. Not in it: leakage, clocks,
-    control, off-chip links, programming, the loss of the supplies behind the word-line drivers, and
-    charging the word lines (about 1 fF a cell at 0.1 V: 1 fJ for 128 cells, a two-hundredth of an 8-bit DAC
-    conversion). Technologies are not scaled to one node.
+    Square metres: cells of whole arrays, word-line DACs and ADCs in proportion to their levels, one shift-add an ADC,
+    buffers for a layer's inputs, outputs and routing weights, network a share an array, digital lanes a layer.
 
-    Sources: ISAAC (Shafiee, ISCA 2016, 10.1109/ISCA.2016.12) Table I; Horowitz (ISSCC 2014,
-    10.1109/ISSCC.2014.6757323). The ADC's 5-50 fJ/step is the range of published 8-bit
-    successive-approximation converters: ISAAC's is 6.1 (2 mW at 1.28 GS/s). The converters of signal and
-    gate lines, the gate capacitance and the write energy are assumed.
+    The groups at the right are those of `components.GROUP_OF`. An ideal converter is not free: where a layer states no
+    resolution its analog values still have to be made and read, and `default_bits` is charged. Buffers hold one byte a
+    value. `buffer_reads=window` reads each input once for every window it falls in (rows x positions bytes, at least
+    one read a value); `once` is the lower bound of perfect line buffers. A routing network uses each weight once an
+    image, so each of its multiply-accumulates fetches one byte.
+
+    Valid range: one read voltage per profile. Without wires `v2g` is what the sources deliver; with them it leaves out
+    what the wires dissipate. Not in it: clocks, control, off-chip links, the loss of the supplies behind the word-line
+    drivers, and charging the word lines (about 1 fF a cell at 0.1 V: 1 fJ for 128 cells, a two-hundredth of an 8-bit
+    DAC conversion). Technologies are not scaled to one node.
+
+    Sources: ISAAC (Shafiee, ISCA 2016, 10.1109/ISCA.2016.12) Table I; PUMA (Ankit, ASPLOS 2019,
+    10.1145/3297858.3304049); Horowitz (ISSCC 2014, 10.1109/ISSCC.2014.6757323). The ADC's 5-50 fJ/step is the range of
+    published 8-bit successive-approximation converters: ISAAC's is 6.1 (2 mW at 1.28 GS/s). The converters of signal
+    and gate lines, the gate capacitance and the write energy are assumed.
     """
 
     def __init__(
@@ -168,15 +169,114 @@ class Crossbar(EnergyEstimator):
                 source="assumed: no line buffers",
             ),
         ] = "window",
-        write_energy: Annotated[
+        bus_byte: Annotated[
             float,
             Param(
-                "write and verify of one cell; only to state what rewriting kernels would cost",
+                "moving one byte between buffer and arrays",
                 unit="J",
-                source="assumed",
+                source=f"{ISAAC}: bus of 384 bit, 7 mW; at 1.2 GHz (assumed)",
                 ge=0,
             ),
+        ] = 0.12e-12,
+        router_byte: Annotated[
+            float,
+            Param(
+                "one byte through one router",
+                unit="J",
+                source=f"{ISAAC}: router of 42 mW, 8 ports of 32 bit; one flit a port and cycle of 1.2 GHz (assumed)",
+                ge=0,
+            ),
+        ] = 1.1e-12,
+        hops: Annotated[
+            float, Param("routers that an output passes", source="assumed: the next layer is a neighbour", ge=0)
+        ] = 1.0,
+        write_energy: Annotated[
+            float,
+            Param("write and verify of one cell, unless its device says", unit="J", source="assumed", ge=0),
         ] = 10e-12,
+        programming_interval: Annotated[
+            float,
+            Param("inferences between two programmings", source="assumed: hours to days of inference", ge=1),
+        ] = 1e9,
+        endurance: Annotated[
+            float, Param("writes that a cell bears", source="assumed: nonideality=endurance, 1e6", gt=0)
+        ] = 1e6,
+        leakage: Annotated[
+            float,
+            Param(
+                "leakage of a square metre of chip",
+                unit="W/m^2",
+                source=f"assumed: 10 mW/mm^2, between memory (5) and core logic (50) in {PUMA}",
+                ge=0,
+            ),
+        ] = 1e4,
+        power_gating: Annotated[
+            bool,
+            Param("layers that do not work are switched off", source="assumed: cells keep their weights without power"),
+        ] = True,
+        dac_time: Annotated[float, Param("settling of a word line", unit="s", source=PUMA, ge=0)] = 1e-9,
+        adc_bit_time: Annotated[
+            float,
+            Param("one bit of a conversion", unit="s", source=f"{ISAAC}: 8 bit at 1.28 GS/s", ge=0),
+        ] = 97.7e-12,
+        shift_add_time: Annotated[float, Param("one addition of a sum", unit="s", source=PUMA, ge=0)] = 1e-9,
+        gate_settle: Annotated[float, Param("settling of the gate lines", unit="s", source="assumed", ge=0)] = 10e-9,
+        digital_lanes: Annotated[
+            int, Param("digital operations of a layer at once", source="assumed: a vector unit of 16", ge=1)
+        ] = 16,
+        clock: Annotated[float, Param("digital clock", unit="Hz", source=PUMA, gt=0)] = 1e9,
+        buffer_rate: Annotated[
+            float,
+            Param(
+                "bytes a second to and from a layer's buffer",
+                unit="B/s",
+                source=f"{ISAAC}: eDRAM, 256 bit a cycle of 1.2 GHz",
+                gt=0,
+            ),
+        ] = 38.4e9,
+        cell_area: Annotated[
+            float,
+            Param("area of a cell", unit="m^2", source="assumed: 0.3 um^2, that of the gate above", ge=0),
+        ] = 0.3e-12,
+        dac_area: Annotated[
+            float,
+            Param(
+                "area of a level of a DAC",
+                unit="m^2",
+                source=f"{ISAAC}: 1 bit, 0.166 um^2; in proportion to levels (assumed)",
+                ge=0,
+            ),
+        ] = 0.083e-12,
+        adc_area: Annotated[
+            float,
+            Param(
+                "area of a level of an ADC",
+                unit="m^2",
+                source=f"{ISAAC}: 8 bit, 1200 um^2; in proportion to levels (assumed)",
+                ge=0,
+            ),
+        ] = 4.69e-12,
+        sample_hold_area: Annotated[
+            float, Param("area of a sample-and-hold", unit="m^2", source=f"{ISAAC}: 40 um^2 for 1024", ge=0)
+        ] = 0.039e-12,
+        shift_add_area: Annotated[
+            float, Param("area of a shift-add", unit="m^2", source=f"{ISAAC}: 240 um^2 for 4", ge=0)
+        ] = 60e-12,
+        buffer_area: Annotated[
+            float, Param("area of a byte of buffer", unit="m^2", source=f"{ISAAC}: 0.083 mm^2 for 64 KB", ge=0)
+        ] = 1.27e-12,
+        network_area: Annotated[
+            float,
+            Param(
+                "area of bus and router for an array",
+                unit="m^2",
+                source=f"{ISAAC}: 0.1278 mm^2 for the 96 of a tile",
+                ge=0,
+            ),
+        ] = 1331e-12,
+        lane_area: Annotated[
+            float, Param("area of a digital lane", unit="m^2", source=f"{PUMA}: vector unit of one lane", ge=0)
+        ] = 4030e-12,
     ) -> None:
         self.adc_fom = adc_fom
         self.dac_fom = dac_fom
@@ -192,55 +292,84 @@ class Crossbar(EnergyEstimator):
         self.digital_op = digital_op
         self.buffer_byte = buffer_byte
         self.buffer_reads = buffer_reads
+        self.bus_byte = bus_byte
+        self.router_byte = router_byte
+        self.hops = hops
         self.write_energy = write_energy
+        self.programming_interval = programming_interval
+        self.endurance = endurance
+        self.leakage = leakage
+        self.power_gating = power_gating
+        self.dac_time = dac_time
+        self.adc_bit_time = adc_bit_time
+        self.shift_add_time = shift_add_time
+        self.gate_settle = gate_settle
+        self.digital_lanes = digital_lanes
+        self.digital_rate = digital_lanes * clock
+        self.buffer_rate = buffer_rate
+        self.cell_area = cell_area
+        self.dac_area = dac_area
+        self.adc_area = adc_area
+        self.sample_hold_area = sample_hold_area
+        self.shift_add_area = shift_add_area
+        self.buffer_area = buffer_area
+        self.network_area = network_area
+        self.lane_area = lane_area
 
     def estimate(self, profile: WorkloadProfile) -> CostReport:
-        """Joules of every component in every layer; zeros included, so that tables are rectangular."""
-        entries = [
-            CostEntry(layer.name, component, energy)
-            for layer in profile.layers
-            for component, energy in self._layer(layer, profile.read_time).items()
-        ]
-        entries.append(CostEntry(c.NETWORK, c.DIGITAL, profile.digital_ops * self.digital_op))
-        return CostReport("crossbar", tuple(entries), self._assumptions(profile))
+        """Cost of every component in every layer; zeros included, so that tables are rectangular."""
+        digital = costs.digital(self, profile)
+        times = {layer.name: costs.latencies(self, layer, profile.read_time) for layer in profile.layers}
+        alone = sum(sum(of.values()) for of in times.values()) + sum(seconds for _, seconds in digital.values())
+        entries = []
+        for layer in profile.layers:
+            energy, area = costs.energies(self, layer, profile.read_time), costs.areas(self, layer)
+            on = sum(times[layer.name].values()) if self.power_gating else alone
+            energy[c.LEAKAGE] = self.leakage * sum(area.values()) * on
+            entries += [
+                CostEntry(
+                    layer.name,
+                    component,
+                    energy.get(component, 0.0),
+                    times[layer.name].get(component, 0.0),
+                    area.get(component, 0.0),
+                )
+                for component in {**energy, **area}
+            ]
+        entries += [CostEntry(c.NETWORK, name, *of) for name, of in digital.items()]
+        return CostReport(
+            "crossbar",
+            tuple(entries),
+            self._assumptions(profile),
+            ops=profile.ops,
+            precision=self._precision(profile),
+            interval_s=max(e.latency_s for e in entries) or None,
+            lifetime_inferences=self.endurance * self.programming_interval,
+        )
 
-    def _layer(self, layer: LayerProfile, read_time: float) -> dict[str, float]:
-        dac = conversion_energy(self.dac_fom, self._bits(layer.input_bits))
-        adc = conversion_energy(self.adc_fom, self._bits(layer.output_bits))
-        gate_dac = conversion_energy(self.gate_dac_fom, self._gate_bits(layer))
-        mac = self.int8_multiply + self.int32_add
-        return {
-            c.ARRAY_READ: layer.v2g * read_time,
-            c.GATE_LINES: self.gate_driver * self.gate_capacitance * layer.gate_cells * layer.gate_v2,
-            c.DAC: layer.input_conversions * dac,
-            c.ADC: layer.output_conversions * adc,
-            c.SAMPLE_AND_HOLD: layer.output_conversions * self.sample_hold,
-            c.GATE_DAC: layer.gate_updates * gate_dac,
-            c.PARTIAL_SUMS: layer.partial_sums * self.shift_add,
-            c.BANK_FACTORS: layer.bank_multiplies * mac,
-            c.ROUTING: layer.routing_macs * mac,
-            c.BUFFERS: self._buffer_bytes(layer) * self.buffer_byte,
-        }
-
-    def _gate_bits(self, layer: LayerProfile) -> int:
+    def gate_resolution(self, layer: LayerProfile) -> int:
+        """Bits of the layer's gate DACs."""
         return self.gate_bits if layer.gate_bits is None else layer.gate_bits
 
-    def _bits(self, bits: int | None) -> int:
+    def bits(self, bits: int | None) -> int:
+        """Resolution that a converter is charged for."""
         return self.default_bits if bits is None else bits
 
-    def _buffer_bytes(self, layer: LayerProfile) -> float:
-        reads = layer.input_bytes / PROFILE_BYTES_PER_VALUE
-        if self.buffer_reads == "window":
-            # Grouped layers hold the rows of one group only; each value is read at least once all the same.
-            reads = max(reads, float(layer.rows * layer.positions))
-        return reads + layer.output_bytes / PROFILE_BYTES_PER_VALUE + layer.routing_macs
+    def _precision(self, profile: WorkloadProfile) -> str:
+        sides = []
+        for side, name in (("inputs", "input_bits"), ("outputs", "output_bits")):
+            bits = sorted({self.bits(getattr(layer, name)) for layer in profile.layers})
+            sides.append(f"{'/'.join(map(str, bits)) or self.default_bits}-bit {side}")
+        return f"{sides[0]}, {sides[1]} of each array, analog weights"
 
     def _assumptions(self, profile: WorkloadProfile) -> tuple[str, ...]:
         stated = [
-            "dynamic on-chip energy: no leakage, clock, control, off-chip link, programming or supply loss",
+            "batch 1, on chip: no clock, control, off-chip link or supply loss",
             f"{profile.read_time * 1e9:g} ns a read of {profile.device}; "
             f"mean of {profile.images} images ({profile.data})",
             f"ADC {self.adc_fom * 1e15:g} fJ/step, word-line DAC {self.dac_fom * 1e15:g} fJ/level (assumed)",
+            f"leakage {self.leakage * 1e-3:g} mW/mm2 (assumed), idle layers {'off' if self.power_gating else 'on'}; "
+            f"cells are programmed every {self.programming_interval:.3g} inferences (assumed)",
         ]
         layers = profile.layers
         unstated = [layer.name for layer in layers if None in (layer.input_bits, layer.output_bits)]
@@ -249,10 +378,13 @@ class Crossbar(EnergyEstimator):
                 f"converters without a resolution are charged as {self.default_bits}-bit ones, "
                 f"in {len(unstated)} of {len(layers)} layers: an ideal converter is not free"
             )
+        shared = max((layer.adc_share for layer in layers), default=1)
+        if shared > 1:
+            stated.append(f"an ADC reads {shared} lines in turn")
         gated = [layer for layer in layers if layer.gate_updates or layer.gate_cells]
         if gated:
             stated.append(
-                f"gate: {self._gate_bits(gated[0])}-bit DACs at {self.gate_dac_fom * 1e15:g} fJ a level, "
+                f"gate: {self.gate_resolution(gated[0])}-bit DACs at {self.gate_dac_fom * 1e15:g} fJ a level, "
                 f"{self.gate_capacitance * 1e15:g} fF a cell, {self.gate_driver:g} C V^2 a step (assumed)"
             )
         if any(layer.bank_multiplies for layer in layers):

@@ -51,7 +51,7 @@ def roofline(
     utilisation: float,
     traffic: Traffic,
 ) -> CostReport:
-    """Joules of one inference: `power * max(flops/peak, bytes/bandwidth) / utilisation`, layer by layer.
+    """Joules and seconds of one inference: `power * max(flops/peak, bytes/bandwidth) / utilisation`, layer by layer.
 
     The part up to `flops/peak` is "compute"; what the machine idles on top, waiting for bytes, is "memory
     wait".
@@ -68,11 +68,11 @@ def roofline(
             moved += (layer.input_bytes + layer.output_bytes) * format_ratio
         busy = flops / machine.peak
         wait = max(0.0, moved / machine.bandwidth - busy)
-        entries.append(CostEntry(layer.name, COMPUTE, machine.power * busy / utilisation))
-        entries.append(CostEntry(layer.name, MEMORY_WAIT, machine.power * wait / utilisation))
+        entries.append(_entry(layer.name, COMPUTE, machine.power, busy / utilisation, batch))
+        entries.append(_entry(layer.name, MEMORY_WAIT, machine.power, wait / utilisation, batch))
     # Normalisation and activation are fused into the layers' kernels: arithmetic without traffic of its own.
     busy = profile.digital_ops / machine.peak
-    entries.append(CostEntry(NETWORK, COMPUTE, machine.power * busy / utilisation))
+    entries.append(_entry(NETWORK, COMPUTE, machine.power, busy / utilisation, batch))
     said = {
         "all": "weights once a batch, activations in and out of every layer",
         "weights": "weights once a batch, activations stay in cache",
@@ -83,4 +83,17 @@ def roofline(
         f"cheapest digital form of the same network, batch {batch}; {said[traffic]}",
         f"{utilisation:.0%} of the roofline",
     )
-    return CostReport(estimator, tuple(entries), assumptions)
+    return CostReport(
+        estimator,
+        tuple(entries),
+        assumptions,
+        ops=profile.ops,
+        precision=f"{8 * machine.value_bytes:g}-bit floats",
+        batch=batch,
+        interval_s=sum(e.latency_s for e in entries) / batch or None,
+    )
+
+
+def _entry(layer: str, component: str, power: float, seconds: float, batch: int) -> CostEntry:
+    """One image's joules; an image is done when its whole batch is."""
+    return CostEntry(layer, component, power * seconds, seconds * batch)

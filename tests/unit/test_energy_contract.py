@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 
 from memristor_plugins.energy.brain import Brain
+from memristor_plugins.energy.cpu_measured import CPUMeasured
 from memristor_plugins.energy.cpu_roofline import CPURoofline
 from memristor_plugins.energy.crossbar import Crossbar
+from memristor_plugins.energy.digital_cim import DigitalCIM
+from memristor_plugins.energy.gpu_measured import GPUMeasured
 from memristor_plugins.energy.gpu_roofline import GPURoofline
-from memristor_plugins.interfaces.energy import EnergyEstimator, LayerProfile, WorkloadProfile
+from memristor_plugins.energy.isaac import ISAAC
+from memristor_plugins.energy.neurram import NeuRRAM
+from memristor_plugins.energy.puma import PUMA
+from memristor_plugins.energy.rewrite import Rewrite
+from memristor_plugins.interfaces.energy import EnergyEstimator, LayerProfile, Quantity, WorkloadProfile
 from memristor_plugins.signature import REQUIRED, mismatch, parameters
 
 ESTIMATORS: dict[str, type[EnergyEstimator]] = {
@@ -22,15 +29,22 @@ ESTIMATORS: dict[str, type[EnergyEstimator]] = {
     "gpu_roofline": GPURoofline,
     "cpu_roofline": CPURoofline,
     "brain": Brain,
+    "isaac": ISAAC,
+    "puma": PUMA,
+    "neurram": NeuRRAM,
+    "rewrite": Rewrite,
+    "digital_cim": DigitalCIM,
 }
-PARAMETERS = [(name, p) for name, cls in ESTIMATORS.items() for p in parameters(cls, name).values()]
+MEASURED: dict[str, type[EnergyEstimator]] = {"gpu_measured": GPUMeasured, "cpu_measured": CPUMeasured}
+PARAMETERS = [(name, p) for name, cls in (ESTIMATORS | MEASURED).items() for p in parameters(cls, name).values()]
 
 
 def busy(name: str, scale: int) -> LayerProfile:
     counts: dict[str, Any] = {
         f.name: scale * (3 + i) / 7 for i, f in enumerate(fields(LayerProfile)) if f.name != "name"
     }
-    return LayerProfile(**(counts | {"name": name, "banks": 4, "input_bits": 8, "output_bits": None, "gate_bits": 6}))
+    whole = {f.name: 4 for f in fields(LayerProfile) if f.type == "int"}
+    return LayerProfile(**(counts | whole | {"name": name, "input_bits": 8, "output_bits": None, "gate_bits": 6}))
 
 
 PROFILE = WorkloadProfile(
@@ -49,7 +63,8 @@ def test_every_parameter_has_meaning_source_and_a_default_in_range(name: str, pa
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda x: getattr(x, "name", x))
 def test_numbers_with_a_dimension_have_a_unit(name: str, parameter: Any) -> None:
-    pure = {"gate_driver", "utilisation", "batch"}
+    pure = {"gate_driver", "utilisation", "batch", "hops", "programming_interval", "endurance", "digital_lanes"}
+    pure |= {"index", "weight_reuse", "array_efficiency"}
     if parameter.type in (int, float):
         assert bool(parameter.info.unit) == (parameter.name not in pure)
 
@@ -58,21 +73,36 @@ def test_numbers_with_a_dimension_have_a_unit(name: str, parameter: Any) -> None
 def test_layers_and_components_add_up_to_the_total_exactly(name: str) -> None:
     report = ESTIMATORS[name]().estimate(PROFILE)
     assert report.estimator == name
-    by_layer: dict[str, Fraction] = {}
-    for entry in report.entries:
-        by_layer[entry.layer] = by_layer.get(entry.layer, Fraction(0)) + Fraction(entry.energy_j)
-    # Exact sums: what is left is the rounding of adding floats in another order.
-    total = sum(by_layer.values())
-    assert report.total_j == pytest.approx(float(total), rel=1e-14)
-    assert sum(report.by_component().values()) == pytest.approx(float(total), rel=1e-14)
-    assert set(by_layer) <= {"conv1", "conv2", "fc", "network"}
+    quantities: tuple[Quantity, ...] = ("energy_j", "latency_s", "area_m2")
+    for quantity in quantities:
+        by_layer = report.by_layer(quantity)
+        assert sum(by_layer.values()) == report.total(quantity)
+        # Exact sums: what is left is the rounding of adding floats in another order.
+        exact = float(sum(Fraction(getattr(e, quantity)) for e in report.entries))
+        assert report.total(quantity) == pytest.approx(exact, rel=1e-14)
+        assert sum(report.by_component(quantity).values()) == pytest.approx(exact, rel=1e-14)
+        assert set(by_layer) <= {"conv1", "conv2", "fc", "network"}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_report_states_its_work_and_precision(name: str) -> None:
+    report = ESTIMATORS[name]().estimate(PROFILE)
+    assert report.ops == PROFILE.ops
+    assert report.precision
+    assert report.tops_per_watt == pytest.approx(PROFILE.ops / report.total_j * 1e-12)
+    if report.latency_s is None:
+        assert report.throughput is report.tops is report.energy_delay_js is None
+    else:
+        assert report.interval_s is not None
+        assert 0 < report.interval_s <= report.latency_s
+        assert report.energy_delay_js == report.total_j * report.latency_s
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_entries_are_unique_and_never_negative(name: str) -> None:
     entries = ESTIMATORS[name]().estimate(PROFILE).entries
     assert len({(e.layer, e.component) for e in entries}) == len(entries)
-    assert all(e.energy_j >= 0 for e in entries)
+    assert all(e.energy_j >= 0 and e.latency_s >= 0 and e.area_m2 >= 0 for e in entries)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -90,6 +120,6 @@ def test_an_estimate_repeats_itself(name: str) -> None:
 
 
 def test_estimators_import_no_torch() -> None:
-    modules = ", ".join(f"memristor_plugins.energy.{name}" for name in ESTIMATORS)
+    modules = ", ".join(f"memristor_plugins.energy.{name}" for name in ESTIMATORS | MEASURED)
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

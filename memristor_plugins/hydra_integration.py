@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -25,6 +26,8 @@ from memristor_plugins.signature import parameters
 
 # A plugin distribution names the package that holds its own `conf/` here: `acme = "acme_devices.conf"`.
 CONFIG_GROUP = "memristor_plugins.conf"
+# A user's own presets and experiments, in the folder where a command is run; last, so that they hide nothing.
+OWN_CONF = "conf"
 
 _names_only = False
 
@@ -87,7 +90,7 @@ def option(plugin: registry.Plugin) -> DictConfig:
 
 
 class PluginSearchPath(SearchPathPlugin):
-    """The search path: the package's own conf first, then plugins' conf folders, then the entry points."""
+    """The search path: the package's own conf, plugins' conf folders, the entry points, a user's `./conf`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for entry in sorted(entry_points(group=CONFIG_GROUP), key=lambda e: e.name):
@@ -97,6 +100,8 @@ class PluginSearchPath(SearchPathPlugin):
             for path in [f"file://{f}" for f in folders] or [f"pkg://{entry.value}"]:
                 search_path.append(f"plugin:{entry.name}", path)
         search_path.append("memristor-plugins", "entrypoints://")
+        if os.path.isdir(OWN_CONF):
+            search_path.append("working-directory", f"file://{os.path.abspath(OWN_CONF)}")
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from memristor_plugins.errors import nearest
 COMMANDS = {
     "train": "train a network, run it on simulated chips, and count what an inference costs",
     "evaluate": "run a trained network on other chips, at other times, on another stack",
+    "characterize": "the figures that a device paper shows, of any device",
+    "fit": "a device's parameters from measurements of it, as a preset",
     "plugins": "list the installed plugins, or show one with its parameters and sources",
 }
 USAGE = f"""\
@@ -19,7 +21,7 @@ usage: memristor COMMAND [ARGUMENTS]
 Dynamic convolutional networks on simulated memristor crossbars, composed from plugins.
 
 commands:
-{chr(10).join(f"  {name:<10}{about}" for name, about in COMMANDS.items())}
+{chr(10).join(f"  {name:<14}{about}" for name, about in COMMANDS.items())}
 
 options:
   --help    this text; `memristor COMMAND --help` for a command's own
@@ -69,6 +71,14 @@ def _dispatch(arguments: list[str]) -> int:
         from memristor_plugins.cli.evaluate import main as evaluate
 
         return evaluate(rest)
+    if command == "characterize":
+        from memristor_plugins.cli.characterize import main as characterize
+
+        return characterize(rest)
+    if command == "fit":
+        from memristor_plugins.cli.fit import main as fit
+
+        return fit(rest)
     if command == "plugins":
         from memristor_plugins.cli.plugins import main as plugins
 
@@ -98,6 +108,16 @@ def _complete(arguments: list[str]) -> int:
         from memristor_plugins.cli.plugins import complete as complete_plugins
 
         print(" ".join(complete_plugins(words[2:])))
+        return 0
+    if command == "characterize":
+        from memristor_plugins.cli.characterize import complete as complete_characterize
+
+        print(" ".join(complete_characterize(words[2:])))
+        return 0
+    if command == "fit":
+        from memristor_plugins.cli.fit import complete as complete_fit
+
+        print(" ".join(complete_fit(words[2:])))
         return 0
     if command not in COMMANDS:
         return 0

@@ -22,6 +22,7 @@ ALLOWED = {
     "constants": set(),
     **{room: {"errors", "interfaces", "wires", "units", "constants"} for room in PLUGINS},
     "fitting": {"errors", "interfaces", "devices", "registry", "signature", "build", "compose", "units", "reporting"},
+    "characterize": {"errors", "interfaces", "devices", "reporting"},
     "crossbar": {"errors", "interfaces", "wires"},
     "hydra_integration": {"errors", "registry", "signature"},
     "build": {"errors", "interfaces", "registry", "signature", "crossbar"},

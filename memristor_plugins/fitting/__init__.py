@@ -1,0 +1,1 @@
+"""Fitting device models to measurements: files with units, least squares, intervals, presets."""

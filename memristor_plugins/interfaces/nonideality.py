@@ -191,6 +191,11 @@ class NonIdeality(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not slice its inputs")
 
+    def unselected(self, x: Tensor, context: Context) -> tuple[Tensor, float]:
+        """At `Site.LEAK`: what cells `x` on unselected word lines conduct, and their voltage over the read voltage."""
+        leak: Tensor = self.apply(x, None, context)
+        return leak, 1.0
+
     def inputs(self, v: Tensor, context: Context) -> Tensor:
         """At `Site.CURRENT`, functions of the word-line voltage v (volts, any shape) [terms, ...], in volts."""
         raise NotImplementedError(f"{type(self).__name__} has no current law")

@@ -74,6 +74,7 @@ class AnalogLayer(nn.Module):
         mode: `digital` computes the original layer; `analog` runs on a chip in eval mode, and on a fresh sample each
             step in training mode (see `train_stack`).
         train_stack: what acts in training, a subset of `stack`.
+        compiled: run what can be fused under `torch.compile`; where that does not work, a warning says so.
         seed, step, rank: key of the training noise and, with the chip, of the read noise.
     """
 
@@ -83,6 +84,7 @@ class AnalogLayer(nn.Module):
         self.stack = self.train_stack = stack
         self.mode: Literal["digital", "analog"] = "analog"
         self.observer: Callable[[AnalogLayer, Reading], None] | None = None
+        self.compiled = False
         self.seed, self.step, self.rank = 0, 0, 0
         self.form = form_of(digital, name)
         self.geometry = self.form.geometry
@@ -150,8 +152,18 @@ class AnalogLayer(nn.Module):
 
     # -- chips -------------------------------------------------------------------------------------------------------
 
-    def program(self, chip: int, seconds: float = 0.0) -> None:
-        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again."""
+    @property
+    def needs_input_range(self) -> bool:
+        """What stands on the bit lines depends on the input range: the chip is programmed after calibrating it."""
+        inputs = self.stack.at(Site.INPUT)
+        return self.stack.has(Site.LEAK) or (inputs is not None and inputs.offset_in_range)
+
+    def program(self, chip: int, seconds: float = 0.0, *, approximate: bool = False) -> None:
+        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again.
+
+        Args:
+            approximate: effects may approximate as they do in a training step.
+        """
         inputs = self.stack.at(Site.INPUT)
         scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
         if inputs is not None and inputs.offset_in_range:
@@ -178,18 +190,21 @@ class AnalogLayer(nn.Module):
             self._written = weights.clone()
         self.programmed = Programmed(
             cells,
-            sums.columns(self.geometry, plan.reads, self.read_out(cells, seconds), weights.dtype),
+            sums.columns(
+                self.geometry, plan.reads, self.read_out(cells, seconds, approximate=approximate), weights.dtype
+            ),
             NormalSource(derive(chip, self.name, f"read/{seconds:g}")),
             derive(chip, self.name, f"gate/{seconds:g}"),
         )
         self.seconds = seconds
 
-    def read_out(self, chip: LayerChip, seconds: float) -> Readout:
-        """What the converters see of a chip of this layer `seconds` after programming."""
+    def read_out(self, chip: LayerChip, seconds: float, *, approximate: bool = False) -> Readout:
+        """What the converters see of a chip of this layer `seconds` after programming; see `program`."""
         gate, nodes = self.stack.at(Site.GATE), None
         if gate is not None and self._uses_gate(self.stack):
             nodes = gate_nodes(self.stack.device.gain_min, gate.nodes).to(chip.state.g).expand(self.banks, -1)
-        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=self.ranges.known("input"))
+        full = self.ranges.known("input")
+        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=full, training=approximate)
 
     @property
     def calibrating(self) -> Phase:
@@ -381,7 +396,9 @@ class AnalogLayer(nn.Module):
             look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True)
             for part in parts:
                 sums.read(terms(part), programmed.columns, look)
-        finish = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, slope=slope is not None)
+        finish = self.ranges.finish(
+            stack, programmed.chip, gains, programmed.normals, slope=slope is not None, compiled=self.compiled
+        )
         y: Tensor | None = None
         slopes: Tensor | None = None
         for part, weight in zip(parts, weights, strict=True):

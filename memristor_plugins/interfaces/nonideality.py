@@ -158,6 +158,13 @@ class NonIdeality(ABC):
         """As `apply`, without gradients; may overwrite `x`. Called at `SUM`, whose sums nobody else needs."""
         return self.apply(x, state, context)
 
+    def uniform(self, context: Context) -> tuple[float, float, float] | None:
+        """At `SUM`, (low, high, step) where `apply` without a state is x -> step * round(clip(x, low, high) / step).
+
+        The engine then fuses it with the addition of the sums. None: it converts otherwise.
+        """
+        return None
+
     def surroundings(self, context: Context) -> Context:
         """The context that all effects then see (another temperature, faster ageing); as it is unless overridden."""
         return context

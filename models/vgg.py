@@ -53,6 +53,7 @@ class VGG(nn.Module):
         head_scale: Annotated[float, Param("multiplies the logits", source="assumed", gt=0)] = 1.0,
     ) -> None:
         super().__init__()
+        kernel = kernel.for_network()
         channels, height, size = input_shape[0], input_shape[1], input_shape[2]
         side = min(height, size)
         layers: list[nn.Module] = []

@@ -27,8 +27,10 @@ from memristor_plugins.wires._blocks import (
     word_lines,
 )
 
-# Cells that are solved at once: a solution takes about 5 numbers a cell and column, an adjoint 5 sqrt(rows).
-AT_ONCE = 1 << 18
+# Cells that are solved at once: a solution takes about 5 numbers a cell and column, an adjoint 5 sqrt(rows). On a CPU
+# the matrices of a few arrays stay in its cache.
+AT_ONCE = {"cpu": 1 << 16}
+AT_ONCE_ELSEWHERE = 1 << 20
 
 
 def effective_conductance(
@@ -95,7 +97,8 @@ def _turned(g: Tensor) -> Tensor:
 
 
 def _parts(g: Tensor) -> tuple[Tensor, ...]:
-    return g.split(max(1, AT_ONCE // g[0].numel()))
+    cells = AT_ONCE.get(g.device.type, AT_ONCE_ELSEWHERE)
+    return g.split(max(1, cells // g[0].numel()))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -46,6 +47,10 @@ class D2D(NonIdeality):
             float | None, Param("conductance without spread; null: device.g_min", unit="S", source="assumed", gt=0)
         ] = None,
     ) -> None:
+        if g_ref is not None and (distribution, on) != ("lognormal", "log_g"):
+            warnings.warn(
+                "nonidealities.d2d.g_ref has no effect but with distribution=lognormal and on=log_g", stacklevel=2
+            )
         self.sigma, self.distribution, self.on, self.g_ref = sigma, distribution, on, g_ref
 
     def sample(self, shape: Size | tuple[int, ...], *, generator: Generator) -> Tensor | None:

@@ -21,6 +21,9 @@ from memristor_plugins.interfaces.kernel import Modulation
 
 Route = Literal["banks", "mixed"]
 
+# Kernels of a batch that are mixed hold no more values than this, 1 GiB in float32.
+MIXED_VALUES = 1 << 28
+
 
 def banks(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Tensor:
     """K convolutions and a weighted sum; positions scale shifted views, drive factors mix the inputs of the cells."""
@@ -101,11 +104,13 @@ def per_image(x: Tensor, kernels: Tensor, g: Geometry) -> Tensor:
 def cheapest(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Route:
     """The route that costs least for these shapes on this device, from `costs`; `banks` where nothing was measured.
 
-    A joint factor leaves only `mixed`.
+    A joint factor leaves only `mixed`; a batch whose kernels are too many for memory only `banks`.
     """
     if m.joint is not None:
         return "mixed"
     if x.device.type != "cpu" or m.column is not None:
+        return "banks"
+    if len(x) * g.rows * g.out_channels > MIXED_VALUES:
         return "banks"
     by = costs(weight, m, g, x.shape[2], x.shape[3])
     return "mixed" if by["mixed"] < by["banks"] else "banks"

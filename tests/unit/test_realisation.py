@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from memristor_plugins.crossbar import realisation
 from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.crossbar.modulated import modulated_conv2d
 from memristor_plugins.crossbar.realisation import cheapest, costs
+from memristor_plugins.crossbar.straight_through import StraightThrough
 from memristor_plugins.interfaces.kernel import Modulation
 
 BATCH, IN, OUT, SIDE = 3, 4, 6, 7
@@ -136,3 +138,34 @@ def test_half_precision_routes_agree_to_their_rounding(dtype: torch.dtype) -> No
             y = modulated_conv2d(x, weight, m, padding=1, route=route)
             assert y.dtype == dtype
             assert float((y.float() - exact).std() / exact.std()) < 0.02
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("banks", "side", "route"), [(4, 9, "mixed"), (2, 4, "banks")])
+def test_straight_through_gradients_by_either_route(groups: int, banks: int, side: int, route: str) -> None:
+    """Those of the convolution, whatever the forward reported."""
+    x, factors = numbers(BATCH, IN, side, side).requires_grad_(), numbers(BATCH, banks, seed=1).requires_grad_()
+    weight = numbers(banks, OUT, IN // groups, 3, 3, seed=2).requires_grad_()
+    geometry = Geometry(IN, OUT, (3, 3), padding=(1, 1), groups=groups)
+    m = Modulation(bank=factors)
+    assert cheapest(x, weight, m, geometry) == route
+    expected = modulated_conv2d(x, weight, m, padding=1, groups=groups, route="banks")
+    upstream = numbers(*expected.shape, seed=3)
+    y = StraightThrough.apply(x, weight, factors, lambda: torch.zeros_like(expected), geometry)
+    assert not bool(y.any())
+    measured = torch.autograd.grad((y * upstream).sum(), (x, weight, factors))
+    by_hand = torch.autograd.grad((expected * upstream).sum(), (x, weight, factors))
+    for a, b in zip(measured, by_hand, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+        # Only what is asked for.
+    for wanted in (x, weight, factors):
+        y = StraightThrough.apply(x, weight, factors, lambda: torch.zeros_like(expected), geometry)
+        torch.autograd.grad((y * upstream).sum(), wanted)
+
+
+def test_a_batch_whose_kernels_are_too_many_keeps_its_banks(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, m, geometry, side = of("bank", 4, 1024)
+    x = torch.empty(2, geometry.in_channels, side, side)
+    assert cheapest(x, weight, m, geometry) == "mixed"
+    monkeypatch.setattr(realisation, "MIXED_VALUES", 2 * 64 * 64 * 9 - 1)
+    assert cheapest(x, weight, m, geometry) == "banks"

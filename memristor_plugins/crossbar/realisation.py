@@ -59,11 +59,12 @@ def _parts(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Tensor:
     factors = m.column.transpose(1, 2)
     if m.bank is not None:
         factors = factors * m.bank[:, None, :, None]
-    return (y * factors[..., None, None].to(y.dtype)).sum(dim=(1, 2))
+    scaled: Tensor = y * factors[..., None, None].to(y.dtype)
+    return scaled.sum(dim=(1, 2))
 
 
 def mixed(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Tensor:
-    """Each image's own kernel, multiplied with the image's own columns."""
+    """Each image under its own kernel."""
     return per_image(x, aggregated(weight, m, len(x), g).to(x.dtype), g)
 
 
@@ -71,7 +72,7 @@ def aggregated(weight: Tensor, m: Modulation, batch: int, g: Geometry) -> Tensor
     """Kernels of each image [batch, out, in / groups, kh, kw], without factors of input and output channels."""
     if m.drive is not None:
         # [batch, chunks, kh, kw, cells] @ [cells, out * in / chunks]
-        of = torch.tensordot(m.drive, weight[..., 0, 0].to(m.drive.dtype), dims=([1], [0]))
+        of: Tensor = torch.tensordot(m.drive, weight[..., 0, 0].to(m.drive.dtype), dims=([1], [0]))
         return of.permute(0, 4, 1, 5, 2, 3).flatten(2, 3)  # [batch, out, (chunk, j), kh, kw]
     if m.joint is None and m.column is None:
         if m.bank is None:

@@ -107,10 +107,14 @@ def test_a_strategy_trains_and_evaluates_one_batch_on_a_whole_stack(name: str, s
         assert not torch.equal(y[0], y[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+SEVERAL = {"weight_net of two banks": WeightNet(4, 2), "a warehouse of twice the cells": KernelWarehouse(budget=2)}
+SEVERAL |= {"gated attention": Dynamic(3, gate=True)}
+
+
+@pytest.mark.parametrize("name", [*NAMES, *SEVERAL])
 def test_training_gradients_are_the_digital_networks_where_nothing_errs(name: str) -> None:
-    digital, x = network(strategy(name)), images()
-    analog = analogize(digital, compose_stack([]))
+    digital, x = network(SEVERAL[name] if name in SEVERAL else strategy(name)), images()
+    analog = analogize(digital, compose_stack(["device=adaptive_2d"]))
     for module in analog.modules():
         module.training = isinstance(module, AnalogLayer)
     upstream = torch.randn(digital(x).shape, generator=torch.Generator().manual_seed(1))

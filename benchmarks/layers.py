@@ -35,7 +35,11 @@ CASES = {
     "tiled: 8-bit DAC and ADC": [CONVERTERS],
     "tiled, subtract=digital": [CONVERTERS, "mapping.subtract=digital"],
     "tiled + programming + read noise": [NOISY],
+    "tiled + programming": ["nonideality=[programming,dac,adc]"],
+    "tiled + programming + exact IR drop": ["nonideality=[programming,ir_drop,dac,adc]"],
 }
+COMPILED = ("tiled: 8-bit DAC and ADC", "tiled, subtract=digital", "tiled + programming + read noise")
+WIRES = ("tiled + programming + exact IR drop", "tiled + programming")
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,13 @@ def training(layer: nn.Module, x: Tensor) -> Callable[[], object]:
     return run
 
 
-def layers(stack: Stack, x: Tensor) -> tuple[nn.Module, nn.Module]:
+def layers(stack: Stack, x: Tensor, compiled: bool) -> tuple[nn.Module, nn.Module]:
     """The layer on a chip, and the same in training."""
     torch.manual_seed(0)
     conv = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(x.device)
-    chip = analogize(conv, stack)
+    chip = analogize(conv, stack, compile=compiled)
     calibrate(chip, [x])
-    trained = analogize(conv, stack).train()
+    trained = analogize(conv, stack, compile=compiled).train()
     trained.load_state_dict(chip.state_dict())
     chip.eval()
     program(chip)
@@ -107,7 +111,8 @@ def measure(device: str, repeats: int) -> tuple[float, float, list[Row]]:
     x = torch.rand(32, 128, 16, 16, device=device)
     digital = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(device)
     stacks = {case: compose_stack(["device=adaptive_2d", *overrides]) for case, overrides in CASES.items()}
-    built = {case: layers(stack, x) for case, stack in stacks.items()}
+    built = {case: layers(stack, x, False) for case, stack in stacks.items()}
+    built |= {f"{case}, compiled": layers(stacks[case], x, True) for case in COMPILED}
     gc.disable()
     evaluated = best({"": evaluation(digital, x)} | {c: evaluation(chip, x) for c, (chip, _) in built.items()}, repeats)
     trained = best({"": training(digital, x)} | {c: training(t, x) for c, (_, t) in built.items()}, repeats)
@@ -119,7 +124,7 @@ def measure(device: str, repeats: int) -> tuple[float, float, list[Row]]:
             evaluated[case] / evaluated[""],
             trained[case] / trained[""],
         )
-        for case in CASES
+        for case in built
     ]
     return evaluated[""] * 1e3, trained[""] * 1e3, rows
 
@@ -135,9 +140,12 @@ def main() -> None:
     keep_buffers()  # as `memristor train` does; without it the digital layer itself is slower
     evaluated, trained, rows = measure(arguments.device, arguments.repeats)
     print(f"torch.nn.Conv2d: evaluation {evaluated:.2f} ms, training step {trained:.2f} ms")
-    print(f"{'':44s}{'plan':10s}{'evaluation':>11s}{'training':>10s}")
+    print(f"{'':48s}{'plan':10s}{'evaluation':>11s}{'training':>10s}")
     for row in rows:
-        print(f"{row.case:44s}{row.plan:10s}{row.evaluation:10.2f}x{row.training:9.2f}x")
+        print(f"{row.case:48s}{row.plan:10s}{row.evaluation:10.2f}x{row.training:9.2f}x")
+    read = {row.case: row.evaluation for row in rows}
+    wires = read[WIRES[0]] / read[WIRES[1]]
+    print(f"exact IR drop, once programmed, over the same without: {wires:.3f}x")
     if arguments.json:
         name = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or "CPU"
         record = {
@@ -146,6 +154,7 @@ def main() -> None:
             "cores": os.cpu_count(),
             "torch": torch.__version__,
             "digital_ms": {"evaluation": evaluated, "training": trained},
+            "ir_drop_over_same_without": wires,
             "ratios": {r.case: {"plan": r.plan, "evaluation": r.evaluation, "training": r.training} for r in rows},
         }
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")

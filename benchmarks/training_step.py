@@ -70,7 +70,7 @@ def build(device: str, width: float, batch: int, banks: int, compiled: bool) -> 
     for name, effects in stacks.items():
         stack = compose_stack(["device=adaptive_2d", f"nonideality=[{','.join(effects)}]", "nonidealities.levels.n=32"])
         with torch.no_grad():
-            network = analogize(dynamic, stack)
+            network = analogize(dynamic, stack, compile=compiled)
         calibrate(network, [x], approximate=True)
         set_mode(network, "analog")
         found[name] = network

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from memristor_plugins.crossbar.folding import fold_batchnorm as fold
 from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.ranges import Phase
-from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.crossbar.stack import GATED, Stack
 from memristor_plugins.crossbar.survey import assign, survey, tell_digital_users
 from memristor_plugins.interfaces.nonideality import Site
 
@@ -60,6 +60,7 @@ def analogize(
     if "layer" in plan and module in found.convertible:
         layer = AnalogLayer(converted, plan["layer"], "layer")
         layer.compiled = compile
+        _tell_idle_gates(layer)
         return layer
     for names in found.convertible.values():
         if names[0] in plan:
@@ -68,10 +69,23 @@ def analogize(
             for name in names:
                 parent, _, key = name.rpartition(".")
                 setattr(converted.get_submodule(parent), key, layer)
+    _tell_idle_gates(converted)
     for part in converted.modules():
         if any(isinstance(child, AnalogLayer) for child in part.modules()):
             _call_layers(part)
     return converted
+
+
+def _tell_idle_gates(module: nn.Module) -> None:
+    """Warn once where effects of the gate were selected, and no layer's factors are set by a gate."""
+    layers = analog_layers(module).values()
+    names = sorted({n for layer in layers for n, e in layer.stack.nonidealities.items() if e.site in GATED})
+    if names and not any(layer.gated for layer in layers):
+        warnings.warn(
+            f"nonideality={','.join(names)} has no effect: no layer has banks whose factors stay within a gate's range "
+            "(kernel=heterosynaptic has)",
+            stacklevel=3,
+        )
 
 
 def _call_layers(part: nn.Module) -> None:

@@ -5,6 +5,9 @@
 The layer is a 3x3 convolution of 128 to 128 channels on 16x16 pixels, batch 32, float32: 1.2e9 multiply-accumulates,
 4.2 MB of inputs and of outputs. On 128-row arrays nine partial sums of every output, 9.4e6 in all, are converted.
 
+Where aihwkit-lightning is installed (`pip install --no-deps aihwkit-lightning`), its layer stands beside them: 8-bit
+inputs, weight noise in training, rows unsplit and split; it has no noise of a read and no programmed chip.
+
 `--cpu-time` counts processor seconds of all threads instead of the clock's: on a machine that others use as well, with
 `OMP_WAIT_POLICY=passive`, so that a thread that waits is not counted.
 """
@@ -12,6 +15,7 @@ The layer is a 3x3 convolution of 128 to 128 channels on 16x16 pixels, batch 32,
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import json
 import os
@@ -25,7 +29,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from memristor_plugins.api import Stack, analogize, calibrate, compose_stack, program
+from memristor_plugins.api import AnalogLayer, Stack, analogize, calibrate, compose_stack, program
 from memristor_plugins.cli.memory import keep_buffers
 
 CONVERTERS = "nonideality=[dac,adc]"
@@ -109,6 +113,26 @@ def layers(stack: Stack, x: Tensor, compiled: bool) -> tuple[nn.Module, nn.Modul
     return chip, trained
 
 
+def peers(x: Tensor) -> dict[str, nn.Module]:
+    """aihwkit-lightning's layers, where it is installed: an input range, weight noise, rows split every so many."""
+    try:
+        from aihwkit_lightning.nn import AnalogConv2d
+        from aihwkit_lightning.simulator.configs import TorchInferenceRPUConfig, WeightNoiseInjectionType
+    except ImportError:
+        return {}
+    found: dict[str, nn.Module] = {}
+    for rows in (-1, 512, 128):
+        config = TorchInferenceRPUConfig()
+        config.forward.inp_res = 2**8 - 2
+        config.pre_post.input_range.enable = True
+        config.modifier.noise_type, config.modifier.std_dev = WeightNoiseInjectionType.ADDITIVE_NORMAL, 0.02
+        config.mapping.max_input_size = rows
+        layer = AnalogConv2d(128, 128, 3, padding=1, bias=False, rpu_config=config).to(x.device)
+        layer(x)  # sets its input range
+        found[f"aihwkit-lightning, {'rows unsplit' if rows < 0 else f'{rows} rows'}"] = layer
+    return found
+
+
 def measure(device: str, repeats: int, clock: Callable[[], float]) -> tuple[float, float, list[Row]]:
     """Milliseconds of the digital layer (evaluation, training step), and every case's ratios."""
     x = torch.rand(32, 128, 16, 16, device=device)
@@ -116,21 +140,17 @@ def measure(device: str, repeats: int, clock: Callable[[], float]) -> tuple[floa
     stacks = {case: compose_stack(["device=adaptive_2d", *overrides]) for case, overrides in CASES.items()}
     built = {case: layers(stack, x, False) for case, stack in stacks.items()}
     built |= {f"{case}, compiled": layers(stacks[case], x, True) for case in COMPILED}
+    others = {"": digital} | peers(x)
+    networks = {name: (copy.deepcopy(layer).eval(), layer.train()) for name, layer in others.items()} | built
     gc.disable()
-    evaluated = best(
-        {"": evaluation(digital, x)} | {c: evaluation(chip, x) for c, (chip, _) in built.items()}, repeats, clock
-    )
-    trained = best({"": training(digital, x)} | {c: training(t, x) for c, (_, t) in built.items()}, repeats, clock)
+    evaluated = best({c: evaluation(chip, x) for c, (chip, _) in networks.items()}, repeats, clock)
+    trained = best({c: training(t, x) for c, (_, t) in networks.items()}, repeats, clock)
     gc.enable()
-    rows = [
-        Row(
-            case,
-            str(built[case][0].plan.kind),  # type: ignore[union-attr]
-            evaluated[case] / evaluated[""],
-            trained[case] / trained[""],
-        )
-        for case in built
-    ]
+    rows = []
+    for case, (chip, _) in networks.items():
+        if case:
+            plan = chip.plan.kind if isinstance(chip, AnalogLayer) else "-"
+            rows.append(Row(case, plan, evaluated[case] / evaluated[""], trained[case] / trained[""]))
     return evaluated[""] * 1e3, trained[""] * 1e3, rows
 
 

@@ -37,10 +37,10 @@ CLOCK = time.process_time if "--cpu-time" in sys.argv else time.perf_counter
 EFFECTS = "programming,read_noise,drift,dac,adc"
 
 
-def timed(passes: int, network: torch.nn.Module, images: Tensor, batch: int) -> float:
+def timed(passes: int, network: torch.nn.Module, images: Tensor, batch: int, low: bool = False) -> float:
     """Fastest of `passes` evaluations of all images, in seconds."""
     best = float("inf")
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
         for _ in range(passes):
             start = CLOCK()
             for part in images.split(batch):
@@ -74,13 +74,13 @@ def part(name: str, given: argparse.Namespace) -> dict[str, float]:
         else:
             calibrate(network, [x[:batch]])
             program(network, 0, 1.0)
-            timed(1, network, x[: 2 * batch], batch)  # compiles, and fills caches
+            timed(1, network, x[: 2 * batch], batch, given.bf16)  # compiles, and fills caches
             program_s, pass_s = [], []
             for chip in range(1, given.chips + 1):
                 start = CLOCK()
                 program(network, chip, 1.0)
                 program_s.append(CLOCK() - start)
-                pass_s.append(timed(1, network, x, batch))
+                pass_s.append(timed(1, network, x, batch, given.bf16))
             figures["program_s"], figures["pass_s"] = mean(program_s), mean(pass_s)
             start = CLOCK()
             program(network, given.chips, 86400.0)
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--chips", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="compile what the engine can")
+    parser.add_argument("--bf16", action="store_true", help="products of chips in bf16, as chip_precision=bfloat16")
     parser.add_argument("--cpu-time", action="store_true", help="processor seconds of all threads")
     parser.add_argument("--wires", action="store_true", help="solve the arrays of one chip, wires included")
     parser.add_argument("--part", choices=["digital", "chip", "wires"], help=argparse.SUPPRESS)
@@ -113,7 +114,7 @@ def main() -> None:
         print(json.dumps(part(given.part, given)))
         return
     options = [f"--{key}={getattr(given, key)}" for key in ("device", "images", "batch", "chips")]
-    options += ["--compile"] * given.compile + ["--cpu-time"] * given.cpu_time
+    options += ["--compile"] * given.compile + ["--cpu-time"] * given.cpu_time + ["--bf16"] * given.bf16
     found: dict[str, dict[str, float]] = {}
     for name in ["digital", "chip"] + ["wires"] * given.wires:
         command = [sys.executable, __file__, "--part", name, *options]
@@ -135,7 +136,7 @@ def main() -> None:
         head = {"device": where, "threads": torch.get_num_threads(), "torch": torch.__version__}
         sizes = {"images": given.images, "batch": given.batch, "effects": EFFECTS}
         sizes |= {"clock": "processor time of all threads" if given.cpu_time else "wall"}
-        sizes |= {"chips": given.chips, "compiled": given.compile}
+        sizes |= {"chips": given.chips, "compiled": given.compile, "bf16": given.bf16}
         given.json.write_text(json.dumps(head | sizes | {"parts": found, "ratios": ratios}, indent=2) + "\n")
 
 

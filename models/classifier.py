@@ -31,6 +31,7 @@ class ImageClassifier(pl.LightningModule):
         overrides: what the run was composed from; travels with checkpoints so that `evaluate` can recompose it.
         seed: of the training noise.
         calibration: gives batches of prepared training images, without augmentation.
+        compile: see `analogize`. Of the arrays' arithmetic alone: what Lightning calls and logs stays eager.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class ImageClassifier(pl.LightningModule):
         overrides: list[str],
         seed: int,
         calibration: Callable[[int], Iterable[Tensor]],
+        compile: bool = False,
     ) -> None:
         super().__init__()
-        self.network = analogize(network, stack)
+        self.network = analogize(network, stack, compile=compile)
         self.stack, self.recipe, self.hardware = stack, recipe, hardware
         self.overrides, self.seed, self.calibration = overrides, seed, calibration
         train_stack = hardware.train_stack(stack)

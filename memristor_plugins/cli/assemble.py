@@ -59,6 +59,9 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
     check_logger(_plain(config.logger))
     trainer_arguments = _plain(config.trainer)
     _check_trainer(trainer_arguments)
+    compiled = config.compile
+    if not isinstance(compiled, bool):
+        raise ConfigError("compile", f"must be true or false, got '{compiled}'")
     stack = build_stack(config)
     kernel = build(config.kernel, "kernel", "kernel")
     estimators = {
@@ -81,6 +84,7 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
         overrides,
         seed,
         lambda count: calibration_batches(data, count),
+        compiled,
     )
     chips, times, precision = evaluation_settings(config)
     compensation, images = correction_settings(config)

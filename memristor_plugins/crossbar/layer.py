@@ -405,8 +405,16 @@ class AnalogLayer(nn.Module):
             look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True)
             for part in parts:
                 sums.read(terms(part), programmed.columns, look)
+        # Nothing that follows tells banks apart.
+        merged = digital is None and programmed.compensation is None and programmed.columns.readout.subtracted is None
         finish = self.ranges.finish(
-            stack, programmed.chip, gains, programmed.normals, slope=slope is not None, compiled=self.compiled
+            stack,
+            programmed.chip,
+            gains,
+            programmed.normals,
+            slope=slope is not None,
+            compiled=self.compiled,
+            merged=merged,
         )
         y: Tensor | None = None
         slopes: Tensor | None = None

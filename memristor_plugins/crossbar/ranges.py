@@ -140,6 +140,7 @@ class Ranges(nn.Module):
         look: bool = False,
         slope: bool = False,
         compiled: bool = False,
+        merged: bool = False,
     ) -> Finish:
         """What happens to the layer's sums.
 
@@ -147,6 +148,7 @@ class Ranges(nn.Module):
             look: their range is observed, and nothing converted.
             slope: the derivative with respect to the learned range is wanted.
             compiled: conversion may be compiled.
+            merged: banks may be added up as they are converted.
         """
         effect = stack.at(Site.SUM)
         look = (look or self.calibrating == "sum") and effect is not None and self._is_calibrated("sum", effect)
@@ -162,7 +164,8 @@ class Ranges(nn.Module):
             if slope:
                 change = _slope(float(full[0]), float(full[1]))
             else:
-                uniform = _uniform(effect, stack, chip, full, compiled)
+                numbers = _uniform(effect, stack, chip, full)
+                uniform = None if numbers is None else Uniform(*numbers, compiled, merged)
         return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, uniform)
 
     def _is_known(self, which: str) -> bool:
@@ -257,15 +260,14 @@ def _drawn(effect: NonIdeality, stack: Stack, chip: LayerChip) -> Any:
 
 
 def _uniform(
-    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor, compiled: bool
-) -> Uniform | None:
+    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor
+) -> tuple[float, float, float] | None:
     """What the converter does, where that is to round and nothing else."""
     order = [set(vars(cls)) for cls in type(effect).__mro__]
     tells, acts = (min(i for i, names in enumerate(order) if names & of) for of in ({"uniform"}, {"apply", "apply_"}))
     if tells > acts or _drawn(effect, stack, chip) is not None:
         return None  # a subclass that converts in another way does not say so
-    numbers = effect.uniform(replace(stack.context(), full_scale=full_scale))
-    return None if numbers is None else Uniform(*numbers, compiled)
+    return effect.uniform(replace(stack.context(), full_scale=full_scale))
 
 
 def _slope(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -44,7 +44,12 @@ class IRDrop(NonIdeality):
     def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
         if not any((self.r_word, self.r_bit, self.r_source, self.r_sink)):
             return x
-        solve = effective_conductance_fast if context.training and self.training == "fast" else effective_conductance
+        if context.training and self.training == "fast":
+            return effective_conductance_fast(
+                x, r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink
+            )
         # In float64: the wires' conductances are a million times the cells'.
-        solved = solve(x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink)
+        solved = effective_conductance(
+            x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink
+        )
         return solved.to(x.dtype)

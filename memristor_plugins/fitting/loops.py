@@ -107,6 +107,8 @@ def samples_per_period(time: Array, voltage: Array, gate: Array | None = None) -
         return None
     # Multiples of the period correlate as well: the first run of lags that come near the best.
     tail = correlation[negative[0] : longest + 1]
+    if tail.max() <= 0:
+        return None
     near = tail >= NEAR * tail.max()
     begin = int(np.argmax(near))
     end = begin + int(np.argmin(np.append(near[begin:], False)))

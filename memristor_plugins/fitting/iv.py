@@ -19,8 +19,6 @@ Array = NDArray[np.float64]
 
 VOLTAGE_OFFSET = "voltage_offset"
 CURRENT_OFFSET = "current_offset"
-# A state that moves by less than this part of its range in a period rests.
-RESTING = 1e-5
 OFFSETS = (VOLTAGE_OFFSET, CURRENT_OFFSET)
 
 
@@ -29,8 +27,7 @@ class SweepModel:
     """What a transient model says of a sweep.
 
     The voltage across the cell is V - V_offset - R_series (I - I_offset), with the measured V and I; the predicted
-    current has I_offset added. A sweep that was repeated and averaged is a period of a cell that has settled: one that
-    ends in the state that it began in.
+    current has I_offset added. A sweep that was repeated and averaged is a period of a cell that has settled.
 
     Args:
         model: the cell; its parameters are the defaults.
@@ -110,18 +107,20 @@ class SweepModel:
         return np.asarray(found[: len(sweep.time)].T + i_off[:, None], dtype=np.float64)
 
     def _settled(self, model: TransientModel, wave: Waveform, count: int) -> State:
-        """The state that a period leaves as it found it, from two periods by Aitken's extrapolation."""
+        """The state after as many periods as were averaged, from two of them.
+
+        What a period adds shrinks or grows from one to the next by a factor, which is taken to stay as it is (Aitken's
+        extrapolation), and for 1 where it is larger: a motion that speeds up soon meets an end.
+        """
         bounds = model.bounds(model.prepare(model.parameters))
         states = [tuple(y.expand(count) for y in model.initial((count,)))]
         states[0] = tuple(clamp(y, *ends) for y, ends in zip(states[0], bounds, strict=True))
         for _ in range(2):
             states.append(simulate(model, wave, shape=(count,), state=states[-1], tolerance=self.tolerance).final)
+        powers = torch.arange(1, self.sweep.averaged, dtype=torch.float64)[:, None]
         settled = []
         for y0, y1, y2, (low, high) in zip(*states, bounds, strict=True):
             first, second = y1 - y0, y2 - y1
-            slowing = first - second
-            # At rest, or moving faster than before: what two periods left.
-            known = (second.abs() > RESTING * (high - low)) & (second.abs() < first.abs())
-            further = torch.where(known, second**2 / torch.where(known, slowing, 1.0), 0.0)
-            settled.append(clamp(y2 + further, low, high))
+            factor = torch.where(first != 0, second / torch.where(first != 0, first, 1.0), 0.0).clamp(-1.0, 1.0)
+            settled.append(clamp(y2 + second * (factor**powers).sum(0), low, high))
         return tuple(settled)

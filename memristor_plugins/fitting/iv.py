@@ -107,7 +107,7 @@ class SweepModel:
         return np.asarray(found[: len(sweep.time)].T + i_off[:, None], dtype=np.float64)
 
     def _settled(self, model: TransientModel, wave: Waveform, count: int) -> State:
-        """The state after as many periods as were averaged, from two of them.
+        """The state after as many periods as were averaged, from three of them.
 
         What a period adds shrinks or grows from one to the next by a factor, which is taken to stay as it is (Aitken's
         extrapolation), and for 1 where it is larger: a motion that speeds up soon meets an end.
@@ -115,12 +115,12 @@ class SweepModel:
         bounds = model.bounds(model.prepare(model.parameters))
         states = [tuple(y.expand(count) for y in model.initial((count,)))]
         states[0] = tuple(clamp(y, *ends) for y, ends in zip(states[0], bounds, strict=True))
-        for _ in range(2):
+        for _ in range(3):
             states.append(simulate(model, wave, shape=(count,), state=states[-1], tolerance=self.tolerance).final)
-        powers = torch.arange(1, self.sweep.averaged, dtype=torch.float64)[:, None]
+        powers = torch.arange(1, max(self.sweep.averaged - 1, 1), dtype=torch.float64)[:, None]
         settled = []
-        for y0, y1, y2, (low, high) in zip(*states, bounds, strict=True):
-            first, second = y1 - y0, y2 - y1
+        for y1, y2, y3, (low, high) in zip(*states[1:], bounds, strict=True):
+            first, second = y2 - y1, y3 - y2
             factor = torch.where(first != 0, second / torch.where(first != 0, first, 1.0), 0.0).clamp(-1.0, 1.0)
-            settled.append(clamp(y2 + second * (factor**powers).sum(0), low, high))
+            settled.append(clamp(y3 + second * (factor**powers).sum(0), low, high))
         return tuple(settled)

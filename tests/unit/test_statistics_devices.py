@@ -26,7 +26,7 @@ ERRORS = {"generic": ["device.drift=0.05", "device.drift_std=0.01"]}
 def device(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
     overrides = ERRORS.get(request.param, [])
     if request.param == "table":
-        (tmp_path / "reads.csv").write_text("target_us,mean_us,std_us,read_std_us\n1,1.0,0.1,0.01\n20,19.5,0.4,0.2\n")
+        (tmp_path / "reads.csv").write_text("target_us,mean_us,std_us,read_std_us\n1,1.0,0.1,0.01\n20,20.0,0.4,0.2\n")
         overrides = [f"device.file={tmp_path / 'reads.csv'}"]
     return compose_stack([f"device={request.param}", *overrides]).device
 

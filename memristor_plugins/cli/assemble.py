@@ -66,6 +66,8 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
     }
     for estimator in estimators.values():
         estimator.check()
+    if not isinstance(config.tta, bool):
+        raise ConfigError("tta", f"must be true or false, got {config.tta}")
     recipe = build(config.recipe, "recipe")
     hardware = build(config.hardware, "hardware")
     data: ImageDataModule = build(config.data, "data")
@@ -81,6 +83,7 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
         overrides,
         seed,
         lambda count: calibration_batches(data, count),
+        bool(config.tta),
     )
     chips, times, precision = evaluation_settings(config)
     compensation, images = correction_settings(config)

@@ -12,9 +12,9 @@ from torch import Tensor
 class Lookahead(pl.Callback):
     """Every `every` steps slow <- d slow + (1 - d) fast, fast <- slow, with d = decay (step / steps)^3.
 
-    At the end the network is left at the slow weights; statistics of batch norms are averaged likewise. M. Zhang et al.,
-    "Lookahead Optimizer", NeurIPS 2019, arXiv:1907.08610; the growing decay is K. Jordan's, arXiv:2404.00498 (there
-    0.95^5 every 5 steps).
+    At the end the network is left at the slow weights; statistics of batch norms are averaged likewise. M. Zhang et
+    al., "Lookahead Optimizer", NeurIPS 2019, arXiv:1907.08610; the growing decay is K. Jordan's, arXiv:2404.00498
+    (there 0.95^5 every 5 steps).
 
     Args:
         every: steps between merges, >= 1.

@@ -18,6 +18,7 @@ from memristor_plugins.build import build, build_stack, check_arguments
 from memristor_plugins.crossbar.compensation import Kind
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.datamodules.base import ImageDataModule
+from memristor_plugins.datamodules.images import Splits
 from memristor_plugins.errors import ConfigError, nearest
 from memristor_plugins.interfaces.energy import EnergyEstimator
 from memristor_plugins.models.classifier import ImageClassifier
@@ -43,12 +44,13 @@ class Assembly:
     batchnorm_images: int
 
 
-def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
+def assemble(config: DictConfig, overrides: list[str], splits: Splits | None = None) -> Assembly:
     """Build all of a run.
 
     Args:
         config: as `conf/train.yaml` composes it.
         overrides: what it was composed from; travels with checkpoints.
+        splits: images that another run with the same data has read; None: they are read.
 
     Raises:
         MemristorError: an option that cannot be used, before anything is written.
@@ -87,8 +89,11 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
     )
     chips, times, precision = evaluation_settings(config)
     compensation, images = correction_settings(config)
-    data.prepare_data()
-    data.setup()
+    if splits is not None:
+        data.adopt(splits)
+    else:
+        data.prepare_data()
+        data.setup()
     return Assembly(data, stack, module, estimators, trainer_arguments, chips, times, precision, compensation, images)
 
 

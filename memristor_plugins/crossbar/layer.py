@@ -111,6 +111,11 @@ class AnalogLayer(nn.Module):
         """Bank factors are applied by the cells' third terminal."""
         return self.stack.device.gated and self.kernel is not None and self.kernel.gain_range is not None
 
+    @property
+    def shared(self) -> bool:
+        """One converter sees the sum of all banks' currents."""
+        return self.kernel is not None and self.kernel.shared_lines and self.banks > 1
+
     def _uses_gate(self, stack: Stack) -> bool:
         return self.gated and stack.has(Site.GATE)
 
@@ -138,6 +143,12 @@ class AnalogLayer(nn.Module):
         return self.geometry.to_matrix(self.kernels())
 
     def _check_gains(self) -> None:
+        if self.shared and not self.gated:
+            raise ConfigError(
+                "kernel.shared_lines",
+                f"needs a device with a third terminal, which {type(self.stack.device).__name__} has not: digital "
+                "factors come after the converters",
+            )
         if not self.gated or self.kernel is None or self.kernel.gain_range is None:
             return
         low, reach = self.kernel.gain_range[0], self.stack.device.gain_min
@@ -378,10 +389,12 @@ class AnalogLayer(nn.Module):
             return [t / volts for t in current.inputs(part * volts, stack.context())]
 
         if self.ranges.must_look(stack):
-            look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True)
+            look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True, shared=self.shared)
             for part in parts:
                 sums.read(terms(part), programmed.columns, look)
-        finish = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, slope=slope is not None)
+        finish = self.ranges.finish(
+            stack, programmed.chip, gains, programmed.normals, slope=slope is not None, shared=self.shared
+        )
         y: Tensor | None = None
         slopes: Tensor | None = None
         for part, weight in zip(parts, weights, strict=True):
@@ -406,7 +419,8 @@ class AnalogLayer(nn.Module):
         offset = subtracted.transpose(0, 1).to(total.dtype)
         if gains is not None:
             total = total * gains.sum(dim=-1).to(total.dtype)[:, None, None, None, :, None]
-        return total * offset
+        total = total * offset
+        return total.sum(dim=-2, keepdim=True) if self.shared else total
 
     def _combine(self, y: Tensor, gains: Tensor | None, digital: Tensor | None, programmed: Programmed) -> Tensor:
         """[batch, height, width, groups, banks, cols] -> [batch, out, height, width]."""

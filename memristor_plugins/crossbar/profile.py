@@ -160,13 +160,14 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
     lines, slices = mapping.lines(geometry.cols), layer.plan.slices
     macs = float(sums.positions * weights * banks)
     aggregated = float(sums.positions * weights + banks * weights) if banks > 1 else macs
-    conversions = float(sums.positions * geometry.groups * lines * mapping.groups * banks * row_tiles * slices)
+    converting = 1 if layer.shared else banks
+    conversions = float(sums.positions * geometry.groups * lines * mapping.groups * converting * row_tiles * slices)
     digital_factors = banks > 1 and not layer.gated
     converters = {site: layer.stack.at(site) for site in (Site.INPUT, Site.SUM, Site.GATE)}
     inputs = converters[Site.INPUT]
     share: int = getattr(converters[Site.SUM], "share", 1)
     arrays = mapping.utilisation(geometry.rows, geometry.cols).arrays * banks * geometry.groups
-    converted = geometry.groups * banks * ceil(geometry.rows / mapping.rows) * mapping.groups
+    converted = geometry.groups * converting * ceil(geometry.rows / mapping.rows) * mapping.groups
     turns = ceil(min(geometry.rows, mapping.rows) / layer.stack.rows_per_read)
     drives = sums.images * sums.positions * geometry.groups * geometry.rows
     energy = None if layer.chip is None else layer.chip.state.energy_j

@@ -138,12 +138,14 @@ class Ranges(nn.Module):
         *,
         look: bool = False,
         slope: bool = False,
+        shared: bool = False,
     ) -> Finish:
         """What happens to the layer's sums.
 
         Args:
             look: their range is observed, and nothing converted.
             slope: the derivative with respect to the learned range is wanted.
+            shared: banks share their converters.
         """
         effect = stack.at(Site.SUM)
         look = (look or self.calibrating == "sum") and effect is not None and self._is_calibrated("sum", effect)
@@ -154,10 +156,10 @@ class Ranges(nn.Module):
             observe = self._observer(effect)
         elif effect is not None and self.calibrating != "input":
             full = self.known("sum")
-            convert = _converter(effect, stack, chip, full)
+            convert = _converter(effect, stack, chip, full, shared)
             if slope:
                 change = _slope(float(full[0]), float(full[1]))
-        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current)
+        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, shared)
 
     def _is_known(self, which: str) -> bool:
         if which == "sum":
@@ -232,7 +234,7 @@ def _fixed(effect: NonIdeality | None) -> tuple[float, float] | None:
 
 
 def _converter(
-    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor
+    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor, shared: bool
 ) -> Callable[[Tensor, int], Tensor]:
     context = replace(stack.context(), full_scale=full_scale)
     drawn = next((chip.drawn.get(name) for name, e in stack.all_at(Site.SUM) if e is effect), None)
@@ -240,6 +242,8 @@ def _converter(
     def convert(partial: Tensor, read: int) -> Tensor:
         # [numbers, converters, banks, groups, reads, lines] -> [numbers, groups, converters, banks, lines]
         state = None if drawn is None else drawn[..., read, :].permute(0, 3, 1, 2, 4)
+        if shared and state is not None:
+            state = state[..., :1, :]
         converted: Tensor = effect.apply_(partial, state, context)
         return converted
 

@@ -83,6 +83,7 @@ class Finish:
             as further banks; None: not wanted.
         normals: source of the read noise.
         from_current: sums of all converters -> outputs, see `Mapping.from_current`.
+        shared: the banks' sums are added before they are converted.
     """
 
     gains: Tensor | None
@@ -91,6 +92,7 @@ class Finish:
     slope: Callable[[Tensor, Tensor], Tensor] | None
     normals: NormalSource
     from_current: Callable[[Tensor], Tensor]
+    shared: bool = False
 
 
 def read(inputs: list[Tensor], columns: Columns, finish: Finish) -> Tensor:
@@ -100,7 +102,7 @@ def read(inputs: list[Tensor], columns: Columns, finish: Finish) -> Tensor:
         inputs: for each term, what the word lines carry, [batch, channels, height, width].
 
     Returns:
-        [batch, height', width', groups, banks, cols].
+        [batch, height', width', groups, banks, cols]; one bank where they are shared.
     """
     x = inputs[0]
     geometry = columns.geometry
@@ -143,6 +145,8 @@ def _read_some(inputs: list[Tensor], columns: Columns, finish: Finish, gains: Te
                 if squares.shape[-2] > 1:
                     variance = variance.clamp_min_(0)  # interpolation weights have either sign
                 sums = finish.normals.add_(sums, variance.sqrt_().to(sums.dtype))
+        if finish.shared:
+            sums = sums.sum(dim=-2, keepdim=True)
         if finish.observe is not None:
             finish.observe(sums)
         if finish.convert is not None:

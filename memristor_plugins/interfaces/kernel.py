@@ -61,10 +61,12 @@ class Kernel(nn.Module, ABC):
         banks: number K of kernels.
         gain_range: (lowest, highest) value that `bank` factors take, where the strategy is trained within a gate's
             range; None where they are free.
+        shared_lines: the bit lines of all banks of an output end in one converter, which sees their sum.
     """
 
     banks: int
     gain_range: tuple[float, float] | None = None
+    shared_lines: bool = False
 
     def __init__(self, spec: ConvSpec, banks: int) -> None:
         super().__init__()

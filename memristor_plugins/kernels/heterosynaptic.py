@@ -29,11 +29,15 @@ class Heterosynaptic(KernelStrategy):
             float, Param("smallest gain; the default device reaches 0.25", source="assumed", gt=0, le=1)
         ] = 0.26,
         gain_max: Annotated[float, Param("largest gain", source="assumed", gt=0, le=1)] = 1.0,
+        shared_lines: Annotated[
+            bool, Param("banks' bit lines meet at one converter, after each its own termination", source="assumed")
+        ] = False,
     ) -> None:
         if gain_min >= gain_max:
             raise ConfigError("kernel.gain_min", f"must be below kernel.gain_max = {gain_max:g}, got {gain_min:g}")
         self.banks, self.reduction, self.hidden_min = banks, reduction, hidden_min
         self.gain_min, self.gain_max = gain_min, gain_max
+        self.shared_lines = shared_lines
 
     def build(self, spec: ConvSpec) -> Kernel:
         return HeterosynapticKernel(spec, self)
@@ -46,6 +50,7 @@ class HeterosynapticKernel(Kernel):
         super().__init__(spec, strategy.banks)
         kaiming_banks(self.weight.data)
         self.gain_range = (strategy.gain_min, strategy.gain_max)
+        self.shared_lines = strategy.shared_lines
         self.routing = Squeeze(spec.in_channels, strategy.banks, strategy.reduction, strategy.hidden_min)
         # Larger last weights than a Linear's default, so that gains differ between images from the first step.
         nn.init.normal_(self.routing.expand.weight, std=1.0 / self.routing.expand.in_features**0.5)

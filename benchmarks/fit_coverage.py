@@ -23,6 +23,7 @@ from memristor_plugins.api import compose_stack
 from memristor_plugins.devices.transient import MODELS, simulate, table
 from memristor_plugins.fitting.run import Options, fit_file
 from memristor_plugins.fitting.subject import subject
+from memristor_plugins.interfaces.pulsed import PulsedModel
 
 NOISE = 0.05
 
@@ -59,18 +60,24 @@ def retention(path: Path, seed: int) -> dict[str, float]:
 
 
 def pulses(path: Path, seed: int) -> dict[str, float]:
-    """A pulse train up and down of a soft-bounds cell."""
-    device = compose_stack(["device=soft_bounds"]).device
-    rng = np.random.default_rng(seed)
-    up = torch.tensor([True] * 60 + [False] * 60)
-    g, rows = torch.tensor([device.g_min]), [(0, float(device.g_min) * 1e6, 1.0)]
-    span = float(device.g_max - device.g_min)
-    source = torch.Generator().manual_seed(seed)
-    for index, direction in enumerate(up.tolist(), start=1):
-        g = device.pulse(g, torch.tensor([direction]), device.fabricate((1,), generator=source), generator=None)
-        rows.append((index, (float(g) + NOISE * span * rng.standard_normal()) * 1e6, 1.0 if direction else -1.0))
-    write(path, "pulse,conductance_us,polarity", rows)
-    return {}
+    """120 pulses up and 120 down on a soft-bounds cell without variation, noise of 5 % of its range."""
+    truth = {"lowest": 1e-6, "highest": 21e-6, "step_up": 0.02, "step_down": 0.02}
+    quiet = ["device.c2c=0", "device.d2d_step=0", "device.d2d_bounds=0"]
+    device = compose_stack(["device=soft_bounds", *quiet]).device
+    assert isinstance(device, PulsedModel)
+    start = torch.tensor([2e-6], dtype=torch.float64)
+    cells = device.fabricate((1,), generator=torch.Generator().manual_seed(0))
+    levels, signs = [start], [0] + [1] * 120 + [-1] * 120
+    for sign in signs[1:]:
+        levels.append(device.pulse(levels[-1], torch.tensor([float(sign)]), cells=cells, generator=None))
+    noise = NOISE * (truth["highest"] - truth["lowest"]) * np.random.default_rng(seed).standard_normal(len(levels))
+    read = torch.cat(levels).numpy() + noise
+    write(
+        path,
+        "pulse,conductance_us,polarity",
+        [(i, g * 1e6, s) for i, (g, s) in enumerate(zip(read, signs, strict=True))],
+    )
+    return truth
 
 
 def sweep(path: Path, seed: int) -> dict[str, float]:
@@ -80,7 +87,7 @@ def sweep(path: Path, seed: int) -> dict[str, float]:
     corners = [0.0, 0.45, -0.45, 0.45, -0.45, 0.0]
     times = np.cumsum([0.0, 1, 2, 2, 2, 1]) * 2.5e-3
     wave = table(list(times), corners)
-    run = simulate(model, wave, dt=2.5e-5, record="steps", dtype=torch.float64)
+    run = simulate(model, wave, dt=1e-4, record="steps", dtype=torch.float64)
     assert run.current is not None
     assert run.v is not None
     current, volts, at = (x.flatten().numpy() for x in (run.current, run.v, run.time))
@@ -93,7 +100,8 @@ def sweep(path: Path, seed: int) -> dict[str, float]:
 KINDS: dict[str, tuple[str, Callable[[Path, int], dict[str, float]], Options]] = {
     "programming": ("device=generic", programming, Options(free=("std",))),
     "retention": ("device=adaptive_2d", retention, Options(free=("retention_tau", "retention_sigma"))),
-    "iv": ("device=yakopcic", sweep, Options(starts=2)),
+    "pulses": ("device=soft_bounds", pulses, Options()),
+    "iv": ("device=yakopcic", sweep, Options()),
 }
 
 

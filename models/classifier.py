@@ -92,7 +92,7 @@ class ImageClassifier(pl.LightningModule):
             if self.global_step == 0 and not self.pretrained:
                 self._settle_batch_norm()
             # Anew at every epoch: ranges of weights that have moved since would saturate.
-            self.calibrate()
+            self.calibrate(approximate=True)
             if self.hardware.distill and not self.teacher:
                 self.teacher = [_frozen(self.network)]
             set_mode(self.network, "analog")
@@ -164,10 +164,10 @@ class ImageClassifier(pl.LightningModule):
         """Every converter has a range."""
         return all(layer.calibrated for layer in analog_layers(self.network).values())
 
-    def calibrate(self) -> None:
-        """Calibrate every converter on training images, at time 0 on chip 0."""
+    def calibrate(self, *, approximate: bool = False) -> None:
+        """Calibrate every converter on training images, at time 0 on chip 0; `approximate`: for training steps only."""
         images = (batch.to(self.device) for batch in self.calibration(self.hardware.calibration_images))
-        calibrate(self.network, images)
+        calibrate(self.network, images, approximate=approximate)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved, own = checkpoint["state_dict"], self.state_dict()

@@ -72,6 +72,7 @@ class VGG(nn.Module):
         round_to: Annotated[int, Param("channels are multiples of it", source="assumed", ge=1)] = 1,
     ) -> None:
         super().__init__()
+        kernel = kernel.for_network()
         side = min(input_shape[1:])
         layers: list[nn.Module] = []
         self.stem: Whitening | None = Whitening(input_shape[0]) if stem == "whitening" else None

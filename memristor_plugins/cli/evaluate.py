@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
+from torch import nn
 
 from memristor_plugins.cli.assemble import assemble
 from memristor_plugins.cli.hydra_run import run
@@ -22,7 +24,8 @@ from memristor_plugins.cli.memory import keep_buffers
 from memristor_plugins.cli.resume import load_checkpoint
 from memristor_plugins.cli.training import QUIET
 from memristor_plugins.crossbar.convert import explain
-from memristor_plugins.errors import ConfigError, MemristorError
+from memristor_plugins.errors import ConfigError, MemristorError, nearest
+from memristor_plugins.models.routing import following_kernels, permuted
 from memristor_plugins.reporting import table
 from memristor_plugins.tracking.record import RunRecord
 
@@ -31,6 +34,8 @@ NOT_THE_NETWORK = ("hydra", "ckpt_path", "weights", "logger", "explain", "traine
 PRECISION = ("trainer", "trainer.precision")
 # Overrides that choose what converter ranges are calibrated on.
 STACK = ("experiment", "stack", "device", "mapping", "nonideality", "nonidealities", "hardware")
+# Of the routing, for `kernel_control`.
+CONTROLS = ("none", "permuted")
 ADVICE = "runs keep theirs in checkpoints/last.ckpt"
 
 
@@ -57,6 +62,7 @@ def evaluate(config: DictConfig) -> None:
     except RuntimeError as error:
         first = " ".join(str(error).split())[:200]
         raise ConfigError("checkpoint", f"does not fit the network that these overrides compose: {first}") from error
+    control = _controlled(built.module.network, config.kernel_control)
     if config.explain:
         table.plans(explain(built.module.network))
     record = RunRecord(Path(hydra.runtime.output_dir))
@@ -71,16 +77,30 @@ def evaluate(config: DictConfig) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    with warnings.catch_warnings():
+    # Another stack's sums have another range. Ranges belong to the network, not to a control.
+    if not built.module.calibrated or _stack(checkpoint["memristor_overrides"]) != _stack(hydra.overrides.task):
+        built.module.calibrate()
+    with warnings.catch_warnings(), control:
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
         trainer.test(built.module, datamodule=built.data, verbose=False)
-    metrics: dict[str, Any] = {k: float(v) for k, v in trainer.callback_metrics.items()}
-    # Another stack's sums have another range.
-    if not built.module.calibrated or _stack(checkpoint["memristor_overrides"]) != _stack(hydra.overrides.task):
-        built.module.calibrate()
-    measure(built, record, metrics, trainer.strategy.root_device, quick=False)
+        metrics: dict[str, Any] = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        measure(built, record, metrics, trainer.strategy.root_device, quick=False)
     Console().print(f"run folder: {record.folder}", highlight=False, soft_wrap=True)
+
+
+def _controlled(network: nn.Module, control: str) -> AbstractContextManager[None]:
+    """The network as it is, or under a control of its routing.
+
+    Raises:
+        ConfigError: no such control, or the network has nothing that it would change.
+    """
+    if control not in CONTROLS:
+        raise ConfigError("kernel_control", f"must be one of {', '.join(CONTROLS)}; {nearest(str(control), CONTROLS)}")
+    if control == "none":
+        return nullcontext()
+    following_kernels(network)
+    return permuted(network)
 
 
 def recompose(arguments: list[str]) -> list[str]:

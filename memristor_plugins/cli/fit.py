@@ -23,7 +23,7 @@ KEYS = {
     "average": "false: periods of a repeated sweep are not averaged",
     "check": "[FILE,...]: sweeps to report the error of the same parameters on",
     "robust": "residuals beyond this part of the range count linearly; default: squares",
-    "starts": "how many starts of the search are polished (3)",
+    "starts": "how many starts are searched (16 for a sweep, else 3)",
     "seed": "of these starts (0)",
     "target": "of kind=reads: what cells were programmed to, such as 25us or 40kohm; a list for several files",
     "factor": "of kind=reads: a cell has failed beyond target / factor and target * factor (2)",
@@ -197,7 +197,7 @@ def _options(own: dict[str, str]) -> Options:
         offsets=_switch(own, "offsets", False),
         series_resistance=_number(own, "series_resistance", 0.0, least=0.0),
         average=_switch(own, "average", True),
-        starts=_whole(own, "starts", 3, 1),
+        starts=_whole(own, "starts", 3, 1) if "starts" in own else None,
         robust=robust,
         seed=_whole(own, "seed", 0, 0),
     )

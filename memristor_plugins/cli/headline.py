@@ -127,7 +127,7 @@ class Headline:
         def loaded() -> Subject:
             nonlocal subject
             if subject is None:
-                subject = Subject(overrides, weights, permuted=network in BORROWED)
+                subject = Subject(overrides, weights, permute=network in BORROWED)
             return subject
 
         if first == "digital" and (network, seed, "digital", "") not in self.results:
@@ -211,7 +211,7 @@ class Headline:
                 continue
             self._check()
             changed = [f"stack={stack}" if o.startswith("stack=") else o for o in overrides]
-            subject = Subject(changed, weights, without=[effect] if effect else (), permuted=network in BORROWED)
+            subject = Subject(changed, weights, without=[effect] if effect else (), permute=network in BORROWED)
             exact = self.preset.exact_chips is None or 0 in self.preset.exact_chips
             at: list[tuple[float, Kind]] = [(self.preset.seconds, "none")]
             (found,) = subject.on_chip(0, at, exact=exact, batchnorm_images=self.preset.batchnorm_images)

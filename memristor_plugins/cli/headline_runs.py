@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ from memristor_plugins.crossbar.convert import analog_layers, calibrate, program
 from memristor_plugins.crossbar.profile import profile
 from memristor_plugins.datamodules.images import Splits
 from memristor_plugins.datamodules.loaders import RawBatch
-from memristor_plugins.interfaces.kernel import Kernel, Modulation
 from memristor_plugins.models.evaluation import accuracy, calibration_batches
+from memristor_plugins.models.routing import permuted
 
 WIRES = "ir_drop"
 # Images by the data's config.
@@ -118,11 +117,11 @@ class Subject:
         overrides: of `memristor train`.
         weights: file that `train` wrote.
         without: effects of the stack that are left out.
-        permuted: gains of the banks are those of another image of the batch.
+        permute: gains of the banks are those of another image of the batch.
     """
 
     def __init__(
-        self, overrides: Sequence[str], weights: Path, *, without: Sequence[str] = (), permuted: bool = False
+        self, overrides: Sequence[str], weights: Path, *, without: Sequence[str] = (), permute: bool = False
     ) -> None:
         self.run = built(overrides)
         start_from(self.run.module, str(weights))
@@ -134,14 +133,13 @@ class Subject:
             self.stack = self.stack.keeping([n for n in self.stack.nonidealities if n not in without])
             for layer in analog_layers(self.network).values():
                 layer.stack = layer.train_stack = self.stack
-        if permuted:
-            permute_gains(self.network)
+        self.permuted = permute
         self.test = prepared_test(self.run.data, self.device)
         self.calibrated = False
 
     def digital(self) -> float:
         """Accuracy on the test images without a chip."""
-        with running(self.network, "digital"), self._precision():
+        with running(self.network, "digital"), self._precision(), self._control():
             return accuracy(self.network, self.test)
 
     def on_chip(
@@ -161,7 +159,8 @@ class Subject:
                     compensate(self.network, kind)
                     if batchnorm_images:
                         recalibrate_batchnorm(self.network, self._images(batchnorm_images))
-                    found = accuracy(self.network, self.test)
+                    with self._control():
+                        found = accuracy(self.network, self.test)
                 yield found
 
     def costs(self, count: int) -> tuple[int, float, float]:
@@ -170,6 +169,9 @@ class Subject:
 
     def _images(self, count: int) -> Iterator[Tensor]:
         return (batch.to(self.device) for batch in calibration_batches(self.run.data, count))
+
+    def _control(self) -> AbstractContextManager[None]:
+        return permuted(self.network) if self.permuted else nullcontext()
 
     def _precision(self) -> torch.autocast:
         low = self.run.chip_precision is not torch.float32
@@ -193,23 +195,6 @@ def costs(run: Assembly, count: int) -> tuple[int, float, float]:
     conversions = sum(layer.output_conversions for layer in workload.layers)
     joules = run.estimators["crossbar"].estimate(workload).total_j
     return int(cells), conversions, joules
-
-
-def permute_gains(network: nn.Module) -> None:
-    """Give each image the modulation that another one of its batch would have had: the same one in every layer."""
-    for kernel in network.modules():
-        if isinstance(kernel, Kernel):
-            kernel.modulate = _permuted(kernel.modulate)  # type: ignore[method-assign]
-
-
-def _permuted(modulate: Callable[[Tensor], Modulation]) -> Callable[[Tensor], Modulation]:
-    def other(x: Tensor) -> Modulation:
-        given = modulate(x)
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(len(x))).to(x.device)
-        factors = {name: getattr(given, name)[order] for name in given.factors if len(getattr(given, name)) == len(x)}
-        return replace(given, **factors)
-
-    return other
 
 
 def _device(run: Assembly) -> torch.device:

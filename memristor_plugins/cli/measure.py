@@ -13,17 +13,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from memristor_plugins.cli.assemble import Assembly, prepared_test
-from memristor_plugins.crossbar.convert import program
+from memristor_plugins.crossbar.convert import program, running
 from memristor_plugins.crossbar.profile import profile
 from memristor_plugins.energy.components import by_boundary
 from memristor_plugins.interfaces.energy import CostReport
 from memristor_plugins.models.evaluation import ChipResult, calibration_batches, on_chips
+from memristor_plugins.models.routing import routing
+from memristor_plugins.models.routing import table as routing_table
 from memristor_plugins.models.vgg import count_parameters
 from memristor_plugins.reporting import figures, table
+from memristor_plugins.reporting.routing import routing as routing_figure
 from memristor_plugins.tracking.record import RunRecord
 
 # Images that the workload is profiled on: a mean over so many is within a few percent of that over all.
 PROFILED = 100
+# Images that the distribution of bank coefficients is told from.
+ROUTED = 2000
 
 
 def measure(run: Assembly, record: RunRecord, metrics: dict[str, Any], device: torch.device, quick: bool) -> None:
@@ -41,6 +46,7 @@ def measure(run: Assembly, record: RunRecord, metrics: dict[str, Any], device: t
     record.chips(rows)
     reports = _costs(run, test, device)
     metrics["parameters"] = count_parameters(module.network)
+    _routing(run, record, metrics, test)
     for seconds in times if rows else ():
         at = [a for _, t, a in rows if t == seconds]
         metrics[f"chips/accuracy_mean_{seconds:g}s"] = mean(at)
@@ -88,6 +94,32 @@ def _on_chips(
                 norm_batches=images if run.batchnorm_images else None,
                 progress=programmed,
             )
+
+
+def _routing(run: Assembly, record: RunRecord, metrics: dict[str, Any], test: list[tuple[Tensor, Tensor]]) -> None:
+    """What kernels with bank coefficients make of the test images: `routing.csv` and its figure."""
+    network = run.module.network.eval()
+    with running(network, "digital"):
+        found = routing(network, test, ROUTED)
+    if not found:
+        return
+    record.routing(routing_table(found, run.data.num_classes))
+    metrics["routing/spread_mean"] = mean(float(layer.spread.mean()) for layer in found)
+    metrics["routing/between_class_share_mean"] = mean(float(layer.between_class_share.mean()) for layer in found)
+    metrics["routing/entropy_mean"] = mean(layer.entropy for layer in found)
+    folder = record.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    panels = [
+        (
+            layer.layer,
+            layer.coefficients,
+            [layer.of_class(c).mean(dim=0) for c in layer.labels.unique().tolist()],
+            float(layer.between_class_share.mean()),
+        )
+        for layer in found
+    ]
+    images = len(found[0].labels)
+    routing_figure(folder / "routing.png", panels, f"{run.data.name}: bank coefficients of {images} test images")
 
 
 def _costs(run: Assembly, test: list[tuple[Tensor, Tensor]], device: torch.device) -> dict[str, CostReport]:

@@ -25,6 +25,7 @@ def analogize(
     *,
     overrides: Mapping[str, Stack | None] | None = None,
     fold_batchnorm: bool = False,
+    compile: bool = False,
 ) -> nn.Module:
     """A copy of `module` whose convolutions and Linears stand on crossbar arrays.
 
@@ -38,6 +39,8 @@ def analogize(
         overrides: other stacks by pattern of layer names, as `fnmatch` reads it ('*' crosses dots); None keeps a layer
             digital. The first pattern that matches one of a layer's names is taken.
         fold_batchnorm: fold batch normalisation into the layers before it; the network must be in eval mode.
+        compile: run what can be fused under `torch.compile`; where there is no compiler, a warning says so and layers
+            run eagerly, with the same result.
 
     Returns:
         The converted copy, with the same parameter names unless `fold_batchnorm`, so that digital and analog
@@ -55,10 +58,13 @@ def analogize(
     if fold_batchnorm:
         fold(converted)
     if "layer" in plan and module in found.convertible:
-        return AnalogLayer(converted, plan["layer"], "layer")
+        layer = AnalogLayer(converted, plan["layer"], "layer")
+        layer.compiled = compile
+        return layer
     for names in found.convertible.values():
         if names[0] in plan:
             layer = AnalogLayer(converted.get_submodule(names[0]), plan[names[0]], names[0])
+            layer.compiled = compile
             for name in names:
                 parent, _, key = name.rpartition(".")
                 setattr(converted.get_submodule(parent), key, layer)
@@ -116,7 +122,7 @@ def running(module: nn.Module, mode: Literal["digital", "analog"]) -> Iterator[N
 
 
 @torch.no_grad()
-def calibrate(module: nn.Module, batches: Iterable[Tensor], chip: int = 0) -> None:
+def calibrate(module: nn.Module, batches: Iterable[Tensor], chip: int = 0, *, approximate: bool = False) -> None:
     """Set every converter's range on real inputs, at time 0 on one chip.
 
     The batches are run once for the inputs and once more for the sums that the converted inputs form: no range is used
@@ -126,6 +132,8 @@ def calibrate(module: nn.Module, batches: Iterable[Tensor], chip: int = 0) -> No
         batches: input tensors [batch, channels, height, width], training images. An iterator, which can be run
             through only once, is kept in memory.
         chip: the chip whose partial sums are looked at.
+        approximate: effects may approximate as they do in training steps (`ir_drop` solves no array exactly): for
+            ranges that only training steps use.
     """
     layers = list(analog_layers(module).values())
     passes: tuple[tuple[Phase, Site], ...] = (("input", Site.INPUT), ("sum", Site.SUM))
@@ -139,12 +147,14 @@ def calibrate(module: nn.Module, batches: Iterable[Tensor], chip: int = 0) -> No
     module.eval()
     for layer in layers:
         layer.ranges.reset()
+        layer.forget_chip()
     try:
         with running(module, "analog"):
             for now in phases:
                 for layer in layers:
                     layer.calibrating = now
-                    layer.program(chip)
+                    if layer.programmed is None or layer.needs_input_range:
+                        layer.program(chip, approximate=approximate)
                 for batch in batches:
                     module(batch)
     finally:

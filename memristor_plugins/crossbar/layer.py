@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar import sums
+from memristor_plugins.crossbar.arrangement import arrange, check_declared
 from memristor_plugins.crossbar.chip import LayerChip, programme
 from memristor_plugins.crossbar.forms import form_of
-from memristor_plugins.crossbar.geometry import interpolation
+from memristor_plugins.crossbar.gating import Gated, realise, split
 from memristor_plugins.crossbar.modulated import ModulatedConv2d, modulated_conv2d
 from memristor_plugins.crossbar.noise import NormalSource
 from memristor_plugins.crossbar.plan import Plan, choose
@@ -53,15 +54,17 @@ class Reading:
 
     Args:
         x: converted inputs [batch, channels, height, width], in input units.
-        gains: physical gain of each bank and node [batch, banks, nodes]; None: one everywhere, one node.
+        bank: physical gain of each bank and node, and factors applied digitally.
         readout: what the converters saw.
         modulation: factors of this batch.
+        pixels: pixels of the layer's own input.
     """
 
     x: Tensor
-    gains: Tensor | None
+    bank: Gated
     readout: Readout
     modulation: Modulation
+    pixels: int
 
 
 class AnalogLayer(nn.Module):
@@ -74,6 +77,7 @@ class AnalogLayer(nn.Module):
         mode: `digital` computes the original layer; `analog` runs on a chip in eval mode, and on a fresh sample each
             step in training mode (see `train_stack`).
         train_stack: what acts in training, a subset of `stack`.
+        compiled: run what can be fused under `torch.compile`; where that does not work, a warning says so.
         seed, step, rank: key of the training noise and, with the chip, of the read noise.
     """
 
@@ -83,15 +87,17 @@ class AnalogLayer(nn.Module):
         self.stack = self.train_stack = stack
         self.mode: Literal["digital", "analog"] = "analog"
         self.observer: Callable[[AnalogLayer, Reading], None] | None = None
+        self.compiled = False
         self.seed, self.step, self.rank = 0, 0, 0
         self.form = form_of(digital, name)
-        self.geometry = self.form.geometry
         self.kernel: Kernel | None = None
         if isinstance(digital, ModulatedConv2d):
             self.kernel = digital.kernel
         else:
             self.weight: nn.Parameter = digital.weight  # type: ignore[assignment]
         self.bias: nn.Parameter | None = digital.bias  # type: ignore[assignment]
+        self.arrangement = arrange(self.form.geometry, self.kernel, name)
+        self.geometry = self.arrangement.geometry
         self.ranges = Ranges(stack, name, self.weights.device)
         self.training = self.ranges.training = digital.training
         self.programmed: Programmed | None = None
@@ -103,13 +109,15 @@ class AnalogLayer(nn.Module):
 
     @property
     def banks(self) -> int:
-        """Stationary kernels of the layer."""
-        return 1 if self.kernel is None else self.kernel.banks
+        """Stationary kernels that read the same word lines."""
+        return self.arrangement.banks
 
     @property
     def gated(self) -> bool:
         """Bank factors are applied by the cells' third terminal."""
-        return self.stack.device.gated and self.kernel is not None and self.kernel.gain_range is not None
+        if not self.stack.device.gated or self.kernel is None or "bank" not in self.kernel.factors:
+            return False
+        return self.kernel.gain_range is not None or self.kernel.gate
 
     @property
     def shared(self) -> bool:
@@ -133,9 +141,9 @@ class AnalogLayer(nn.Module):
         return self.weight if self.kernel is None else self.kernel.weight
 
     def kernels(self) -> Tensor:
-        """Digital weights [banks, out, in / groups, kh, kw]."""
+        """Digital weights of what stands on the arrays, [banks, out, in / groups, kh, kw]."""
         if self.kernel is not None:
-            return self.kernel.weight
+            return self.arrangement.weight(self.kernel.weight)
         return self.form.weight(self.weight).unsqueeze(0)
 
     def matrix(self) -> Tensor:
@@ -149,6 +157,12 @@ class AnalogLayer(nn.Module):
                 f"needs a device with a third terminal, which {type(self.stack.device).__name__} has not: digital "
                 "factors come after the converters",
             )
+        if self.kernel is not None and self.kernel.gate and not self.stack.device.gated:
+            warnings.warn(
+                f"layer '{self.name}': kernel.gate=true has no effect on {type(self.stack.device).__name__}, which has "
+                "no third terminal; bank factors are applied digitally",
+                stacklevel=4,
+            )
         if not self.gated or self.kernel is None or self.kernel.gain_range is None:
             return
         low, reach = self.kernel.gain_range[0], self.stack.device.gain_min
@@ -161,8 +175,18 @@ class AnalogLayer(nn.Module):
 
     # -- chips -------------------------------------------------------------------------------------------------------
 
-    def program(self, chip: int, seconds: float = 0.0) -> None:
-        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again."""
+    @property
+    def needs_input_range(self) -> bool:
+        """What stands on the bit lines depends on the input range: the chip is programmed after calibrating it."""
+        inputs = self.stack.at(Site.INPUT)
+        return self.stack.has(Site.LEAK) or (inputs is not None and inputs.offset_in_range)
+
+    def program(self, chip: int, seconds: float = 0.0, *, approximate: bool = False) -> None:
+        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again.
+
+        Args:
+            approximate: effects may approximate as they do in a training step.
+        """
         inputs = self.stack.at(Site.INPUT)
         scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
         if inputs is not None and inputs.offset_in_range:
@@ -189,18 +213,21 @@ class AnalogLayer(nn.Module):
             self._written = weights.clone()
         self.programmed = Programmed(
             cells,
-            sums.columns(self.geometry, plan.reads, self.read_out(cells, seconds), weights.dtype),
+            sums.columns(
+                self.geometry, plan.reads, self.read_out(cells, seconds, approximate=approximate), weights.dtype
+            ),
             NormalSource(derive(chip, self.name, f"read/{seconds:g}")),
             derive(chip, self.name, f"gate/{seconds:g}"),
         )
         self.seconds = seconds
 
-    def read_out(self, chip: LayerChip, seconds: float) -> Readout:
-        """What the converters see of a chip of this layer `seconds` after programming."""
+    def read_out(self, chip: LayerChip, seconds: float, *, approximate: bool = False) -> Readout:
+        """What the converters see of a chip of this layer `seconds` after programming; see `program`."""
         gate, nodes = self.stack.at(Site.GATE), None
         if gate is not None and self._uses_gate(self.stack):
             nodes = gate_nodes(self.stack.device.gain_min, gate.nodes).to(chip.state.g).expand(self.banks, -1)
-        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=self.ranges.known("input"))
+        full = self.ranges.known("input")
+        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=full, training=approximate)
 
     @property
     def calibrating(self) -> Phase:
@@ -250,44 +277,51 @@ class AnalogLayer(nn.Module):
                 f"layer '{self.name}': output_size is not simulated; give the layer output_padding instead"
             )
         folded = self.form.fold(x)
-        modulation = Modulation() if self.kernel is None else self.kernel.modulate(folded)
+        modulation = Modulation() if self.kernel is None else self.kernel(folded)
         y = self._digital(folded, modulation) if self.mode == "digital" else self._analog(folded, modulation)
         if self.bias is not None:
             y = y + self.bias.view(1, -1, 1, 1).to(y.dtype)
         return self.form.unfold(y, x)
 
     def _digital(self, x: Tensor, modulation: Modulation) -> Tensor:
-        g = self.geometry
+        g = self.arrangement.own
+        weight = self.kernels() if self.kernel is None else self.kernel.weight
         return modulated_conv2d(
-            x, self.kernels(), modulation, stride=g.stride, padding=g.padding, dilation=g.dilation, groups=g.groups
+            x, weight, modulation, stride=g.stride, padding=g.padding, dilation=g.dilation, groups=g.groups
         )
 
     def _analog(self, x: Tensor, modulation: Modulation) -> Tensor:
-        for name in ("position", "joint"):
-            if getattr(modulation, name) is not None:
-                raise SimulationError(
-                    f"layer '{self.name}': {type(self.kernel).__name__} modulates by '{name}', which the "
-                    "crossbar engine cannot realise; bank, input and output factors can be"
-                )
+        if self.kernel is not None:
+            check_declared(self.kernel, modulation, self.name)
         stack = self.train_stack if self.training else self.stack
-        if modulation.input is not None:
-            x = x * modulation.input[:, :, None, None].to(x.dtype)
+        pixels = x.shape[2] * x.shape[3]
+        x = self.arrangement.drive(x, modulation)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = self.ranges.convert_input(x, stack)
+        bank = self._split(modulation)
         if self.training:
-            self.programmed = self._sample(stack, modulation)
+            self.programmed = self._sample(stack, bank)
         elif self.programmed is None:
             warnings.warn(f"layer '{self.name}' was not programmed and runs on chip 0", stacklevel=2)
             self.program(0)
         assert self.programmed is not None
-        gains, digital = self._gains(modulation, stack, self.programmed)
+        bank = self._gains(bank, stack, self.programmed)
         if self.observer is not None:
-            self.observer(self, Reading(x, gains, self.programmed.columns.readout, modulation))
-        y = self._read(x, gains, digital, stack, self.programmed)
-        return y if modulation.output is None else y * modulation.output[:, :, None, None].to(y.dtype)
+            self.observer(self, Reading(x, bank, self.programmed.columns.readout, modulation, pixels))
+        return self.arrangement.combine(self._read(x, bank, stack, self.programmed), modulation)
 
-    def _sample(self, stack: Stack, modulation: Modulation) -> Programmed:
+    def _split(self, modulation: Modulation) -> Gated:
+        """What the gate is asked for, and what digital arithmetic applies."""
+        if modulation.bank is None:
+            return Gated()
+        if not self.gated:
+            return Gated(digital=modulation.bank, total=modulation.bank)
+        if self.kernel is not None and self.kernel.gain_range is not None:
+            return Gated(wanted=modulation.bank, total=modulation.bank)
+        return split(modulation.bank, self.stack.device.gain_min)
+
+    def _sample(self, stack: Stack, bank: Gated) -> Programmed:
         """A fresh chip for one training step, drawn where the layer stands.
 
         Cells' own gains are those at each bank's mean gate voltage of the batch, scaled by each image's nominal gain.
@@ -306,8 +340,8 @@ class AnalogLayer(nn.Module):
                 training=True,
             )
             nodes = None
-            if modulation.bank is not None and self._uses_gate(stack):
-                nodes = modulation.bank.detach().float().mean(dim=0).log().unsqueeze(-1)
+            if bank.wanted is not None and self._uses_gate(stack):
+                nodes = bank.wanted.detach().float().mean(dim=0).log().unsqueeze(-1)
             full = self.ranges.known("input")
             readout = read_out(stack, chip, 0.0, nodes=nodes, full_scale=full, training=True, key=key)
             readout = replace(readout, nodes=torch.zeros_like(readout.nodes))
@@ -318,41 +352,31 @@ class AnalogLayer(nn.Module):
         normals = NormalSource(derive(self.seed, self.name, f"read{key}"))
         return Programmed(chip, columns, normals, derive(self.seed, self.name, f"gate{key}"))
 
-    def _gains(
-        self, modulation: Modulation, stack: Stack, programmed: Programmed
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Gains that the cells apply [batch, banks, nodes], and factors applied digitally [batch, banks]."""
-        factors = modulation.bank
-        if factors is None or not self.gated:
-            return None, factors
-        wanted, context = factors, replace(stack.context(self.seconds), generator=programmed.gate)
-        dac, device = stack.at(Site.GATE), stack.device
-        if dac is not None:
-            factors = dac.apply(factors, None, context)
-        lines = [e for e in (stack.at(Site.GATE_COUPLING), stack.at(Site.GATE_NOISE)) if e is not None]
-        if lines:
-            with torch.no_grad():
-                voltage = device.gate_voltage(factors.detach().float())
-                for effect in lines:
-                    voltage = effect.apply(voltage, None, context)
-                gain = device.nominal_gain(voltage).to(wanted.dtype)
-            factors = wanted + (gain - wanted).detach()
-        nodes = programmed.columns.readout.nodes[0]
-        return factors.unsqueeze(-1) * interpolation(factors.log(), nodes.to(factors)), None
+    def _gains(self, bank: Gated, stack: Stack, programmed: Programmed) -> Gated:
+        """With the gains that the cells apply, [batch, banks, nodes]."""
+        if bank.wanted is None:
+            return bank
+        context = replace(stack.context(self.seconds), generator=programmed.gate)
+        return realise(bank, stack, context, programmed.columns.readout.nodes[0])
 
-    def _read(
-        self, x: Tensor, gains: Tensor | None, digital: Tensor | None, stack: Stack, programmed: Programmed
-    ) -> Tensor:
-        """[batch, out, height', width'] from converted inputs, with gradients where they are asked for."""
-        weights = self.weights
+    def _read(self, x: Tensor, bank: Gated, stack: Stack, programmed: Programmed) -> Tensor:
+        """[batch, out, height', width'] from converted inputs, with gradients where they are asked for.
+
+        Where outputs are told apart, `out` is [groups, banks, cols].
+        """
+        weights, gains, digital = self.weights, bank.gains, bank.digital
         learned = self.ranges.learned_sum(stack)
-        tracked = (x, weights, gains, digital, learned)
+        tracked = (x, weights, bank.total, learned)
         if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tracked):
             return self._chain(x, gains, digital, stack, programmed)
         effective = effective_kernels(self, programmed)
         kernels = self.kernels().to(x.dtype)
         through = kernels + (effective.to(x.dtype) - kernels).detach()
-        factors = digital if gains is None else gains.sum(dim=-1)
+        geometry = self.geometry
+        if self.arrangement.apart:
+            # Banks are outputs of their own: [banks, groups * cols, ...] -> [1, groups * banks * cols, ...]
+            through = through.unflatten(1, (geometry.groups, -1)).transpose(0, 1).flatten(0, 2).unsqueeze(0)
+            geometry = replace(geometry, out_channels=through.shape[1])
         slope: list[Tensor] = []
 
         def compute() -> Tensor:
@@ -360,7 +384,7 @@ class AnalogLayer(nn.Module):
             with torch.no_grad():
                 return self._chain(x.detach(), gains, digital, stack, programmed, wanted).to(x.dtype)
 
-        y: Tensor = StraightThrough.apply(x, through, factors, compute, self.geometry)  # type: ignore[no-untyped-call]
+        y: Tensor = StraightThrough.apply(x, through, bank.total, compute, geometry)  # type: ignore[no-untyped-call]
         if learned is not None:
             # The range's own derivative, with the value of y left as it is.
             y = y + slope[0].to(y.dtype) * (learned - learned.detach()).to(y.dtype)
@@ -393,7 +417,13 @@ class AnalogLayer(nn.Module):
             for part in parts:
                 sums.read(terms(part), programmed.columns, look)
         finish = self.ranges.finish(
-            stack, programmed.chip, gains, programmed.normals, slope=slope is not None, shared=self.shared
+            stack,
+            programmed.chip,
+            gains,
+            programmed.normals,
+            slope=slope is not None,
+            shared=self.shared,
+            compiled=self.compiled,
         )
         y: Tensor | None = None
         slopes: Tensor | None = None
@@ -423,12 +453,13 @@ class AnalogLayer(nn.Module):
         return total.sum(dim=-2, keepdim=True) if self.shared else total
 
     def _combine(self, y: Tensor, gains: Tensor | None, digital: Tensor | None, programmed: Programmed) -> Tensor:
-        """[batch, height, width, groups, banks, cols] -> [batch, out, height, width]."""
+        """[batch, height, width, groups, banks, cols] -> [batch, out, height, width], see `_read`."""
         if programmed.compensation is not None:
             y = y * programmed.compensation.transpose(0, 1).to(y.dtype)
         if digital is not None:
             y = y * digital.to(y.dtype)[:, None, None, None, :, None]
-        y = y.squeeze(-2) if y.shape[-2] == 1 else y.sum(dim=-2)
+        if not self.arrangement.apart:
+            y = y.squeeze(-2) if y.shape[-2] == 1 else y.sum(dim=-2)
         return y.flatten(3).permute(0, 3, 1, 2)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from memristor_plugins.crossbar.geometry import Geometry
+from memristor_plugins.crossbar.realisation import Route, banks, cheapest, mixed
 from memristor_plugins.interfaces.kernel import ConvSpec, KernelStrategy, Modulation
 
 
@@ -43,7 +42,7 @@ class ModulatedConv2d(nn.Module):
         y = modulated_conv2d(
             x,
             self.kernel.weight,
-            self.kernel.modulate(x),
+            self.kernel(x),
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
@@ -61,50 +60,26 @@ def modulated_conv2d(
     padding: int | tuple[int, int] = 0,
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
+    route: Route | None = None,
 ) -> Tensor:
     """Convolution of x [batch, in, h, w] with banks [K, out, in / groups, kh, kw] under a modulation.
 
-    Bank factors: K convolutions and a weighted sum, which on two CPU cores cost 1.4 times the static layer for K = 2;
-    scaling the input instead cost 1.7, a kernel for each image 5.7 times. Position and joint factors aggregate a kernel
-    for each image and run one grouped convolution. Input and output factors scale the input and the output. All routes
-    are exact.
+    Factors of input and output channels scale the input and the output; the others are realised by the route that
+    costs least (`realisation.cheapest`). All routes are exact.
+
+    Args:
+        route: takes this one instead.
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    if modulation.position is not None or modulation.joint is not None:
-        return _aggregated(x, weight, modulation, groups, options)
+    size = (int(weight.shape[-2]), int(weight.shape[-1]))
+    if modulation.drive is not None:
+        size = (int(modulation.drive.shape[-2]), int(modulation.drive.shape[-1]))
+    geometry = Geometry(x.shape[1], weight.shape[1], size, _pair(stride), _pair(padding), _pair(dilation), groups)
     if modulation.input is not None:
         x = x * modulation.input[:, :, None, None].to(x.dtype)
-    y: Tensor | None = None
-    for bank in range(weight.shape[0]):
-        part = F.conv2d(x, weight[bank], groups=groups, **options)
-        if modulation.bank is not None:
-            part = part * modulation.bank[:, bank, None, None, None].to(part.dtype)
-        y = part if y is None else y + part
-    assert y is not None, "a kernel has at least one bank"
-    if modulation.output is not None:
-        y = y * modulation.output[:, :, None, None].to(y.dtype)
-    return y
+    chosen = route or cheapest(x, weight, modulation, geometry)
+    y = (banks if chosen == "banks" else mixed)(x, weight, modulation, geometry)
+    return y if modulation.output is None else y * modulation.output[:, :, None, None].to(y.dtype)
 
 
-def _aggregated(x: Tensor, weight: Tensor, m: Modulation, groups: int, options: dict[str, Any]) -> Tensor:
-    batch, channels = x.shape[:2]
-    kernels = weight.unsqueeze(0)
-    if m.joint is not None:
-        kernels = kernels * m.joint
-    if m.bank is not None:
-        kernels = kernels * m.bank[:, :, None, None, None, None]
-    mixed = kernels.sum(dim=1)
-    if m.output is not None:
-        mixed = mixed * m.output[:, :, None, None, None]
-    if m.input is not None:
-        x = x * m.input[:, :, None, None].to(x.dtype)
-    if m.position is not None:
-        mixed = mixed * m.position[:, None, None]
-    mixed = mixed.expand(batch, *mixed.shape[1:])
-    y = F.conv2d(
-        x.reshape(1, batch * channels, *x.shape[2:]),
-        mixed.reshape(batch * mixed.shape[1], *mixed.shape[2:]).to(x.dtype),
-        groups=batch * groups,
-        **options,
-    )
-    return y.view(batch, -1, *y.shape[2:])
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

@@ -35,6 +35,11 @@ class NormalSource:
             part.addcmul_(deviation, pool()[other : other + last - first], value=math.sin(angle))
         return sums
 
+    def window(self, count: int) -> tuple[int, int, float]:
+        """Places in the pool, and the angle, that `count` (at most `WINDOW`) normals are mixed from."""
+        ((_, _, one, other, angle),) = windows(count, self.generator)
+        return one, other, angle
+
     def _native(self, like: Tensor) -> Tensor:
         if self._on_device is None:
             self._on_device = Generator(like.device).manual_seed(self.generator.initial_seed())

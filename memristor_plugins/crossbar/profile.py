@@ -36,6 +36,7 @@ class _Sums:
     drives: float = 0.0
     nonzero: float = 0.0
     factors: float = 0.0
+    bank_factors: float = 0.0
     steps: float = 0.0
     step_count: int = 0
     input_values: int = 0
@@ -90,15 +91,23 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     volts_per_unit = layer.stack.device.read_voltage / full
     v2 = row_sums(geometry, _squares(layer, x)) * volts_per_unit**2
     power = read_power(v2, readout.row_g)
-    if reading.gains is not None:
-        power = power * reading.gains.double()
-        _observe_gate(sums, layer, reading.gains.sum(dim=-1))
+    if reading.bank.gains is not None:
+        power = power * reading.bank.gains.double()
+        _observe_gate(sums, layer, reading.bank.gains.sum(dim=-1))
     sums.power += float(power.sum())
     sums.drives += float(v2.sum())
     sums.nonzero += float(row_sums(geometry, x != 0).sum()) * geometry.cols
-    factors = reading.modulation
-    sums.factors += x.numel() if factors.input is not None else 0
-    sums.factors += batch * height * width * geometry.out_channels if factors.output is not None else 0
+    outputs = height * width * layer.arrangement.own.out_channels
+    factors, mixing = layer.arrangement.multiplies(reading.modulation, reading.pixels, height * width)
+    sums.factors += batch * factors
+    sums.bank_factors += batch * mixing
+    shared = reading.bank.shared
+    if shared is not None and layer.gated:
+        # One digital scale of the image is applied to the sum over banks; otherwise every bank has its own.
+        sums.factors += outputs * int(shared.sum())
+        sums.bank_factors += outputs * layer.banks * int((~shared).sum())
+    elif shared is not None and layer.banks > 1:
+        sums.bank_factors += outputs * layer.banks * batch
     sums.images += batch
     sums.positions = height * width
     sums.input_values = x[0].numel()
@@ -155,14 +164,17 @@ def _observe_gate(sums: _Sums, layer: AnalogLayer, gains: Tensor) -> None:
 
 def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
     geometry, mapping, banks = layer.geometry, layer.stack.mapping, layer.banks
-    row_tiles, outputs = layer.plan.row_tiles, sums.positions * geometry.out_channels
+    own = layer.arrangement.own
+    row_tiles, outputs = layer.plan.row_tiles, sums.positions * own.out_channels
     weights = geometry.rows * geometry.out_channels
     lines, slices = mapping.lines(geometry.cols), layer.plan.slices
     macs = float(sums.positions * weights * banks)
-    aggregated = float(sums.positions * weights + banks * weights) if banks > 1 else macs
+    mixed = own.rows * own.out_channels  # weights of the kernel that an image sees
+    kernels = layer.kernel.banks if layer.kernel is not None else 1
+    aggregated = float(sums.positions * mixed + kernels * mixed) if macs > sums.positions * mixed else macs
     converting = 1 if layer.shared else banks
     conversions = float(sums.positions * geometry.groups * lines * mapping.groups * converting * row_tiles * slices)
-    digital_factors = banks > 1 and not layer.gated
+    factored = sums.bank_factors / sums.images
     converters = {site: layer.stack.at(site) for site in (Site.INPUT, Site.SUM, Site.GATE)}
     inputs = converters[Site.INPUT]
     share: int = getattr(converters[Site.SUM], "share", 1)
@@ -191,9 +203,9 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
             sums.positions * geometry.rows * geometry.groups * arrays_across(mapping, lines) * banks * slices
         ),
         output_conversions=conversions,
-        # A factor applied digitally brings its own addition over banks.
-        partial_sums=conversions - outputs * (banks if digital_factors else 1),
-        bank_multiplies=float(outputs * banks) if digital_factors else 0.0,
+        # A bank factor applied digitally brings its own addition over banks.
+        partial_sums=conversions - outputs - factored * (banks - 1) / banks,
+        bank_multiplies=factored,
         gate_updates=float(banks) if layer.gated else 0.0,
         gate_cells=float(weights * mapping.planes * banks) if layer.gated else 0.0,
         gate_v2=sums.steps / sums.step_count if sums.step_count else 0.0,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.chip import LayerChip
+from memristor_plugins.crossbar.codes import Uniform
 from memristor_plugins.crossbar.noise import NormalSource
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.crossbar.sums import Finish
@@ -139,6 +140,7 @@ class Ranges(nn.Module):
         look: bool = False,
         slope: bool = False,
         shared: bool = False,
+        compiled: bool = False,
     ) -> Finish:
         """What happens to the layer's sums.
 
@@ -146,12 +148,14 @@ class Ranges(nn.Module):
             look: their range is observed, and nothing converted.
             slope: the derivative with respect to the learned range is wanted.
             shared: banks share their converters.
+            compiled: conversion may be compiled.
         """
         effect = stack.at(Site.SUM)
         look = (look or self.calibrating == "sum") and effect is not None and self._is_calibrated("sum", effect)
         observe: Callable[[Tensor], None] | None = None
         convert: Callable[[Tensor, int], Tensor] | None = None
         change: Callable[[Tensor, Tensor], Tensor] | None = None
+        uniform: Uniform | None = None
         if effect is not None and look:
             observe = self._observer(effect)
         elif effect is not None and self.calibrating != "input":
@@ -159,7 +163,9 @@ class Ranges(nn.Module):
             convert = _converter(effect, stack, chip, full, shared)
             if slope:
                 change = _slope(float(full[0]), float(full[1]))
-        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, shared)
+            elif not shared:
+                uniform = _uniform(effect, stack, chip, full, compiled)
+        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, uniform, shared)
 
     def _is_known(self, which: str) -> bool:
         if which == "sum":
@@ -237,7 +243,7 @@ def _converter(
     effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor, shared: bool
 ) -> Callable[[Tensor, int], Tensor]:
     context = replace(stack.context(), full_scale=full_scale)
-    drawn = next((chip.drawn.get(name) for name, e in stack.all_at(Site.SUM) if e is effect), None)
+    drawn = _drawn(effect, stack, chip)
 
     def convert(partial: Tensor, read: int) -> Tensor:
         # [numbers, converters, banks, groups, reads, lines] -> [numbers, groups, converters, banks, lines]
@@ -248,6 +254,20 @@ def _converter(
         return converted
 
     return convert
+
+
+def _drawn(effect: NonIdeality, stack: Stack, chip: LayerChip) -> Any:
+    return next((chip.drawn.get(name) for name, e in stack.all_at(Site.SUM) if e is effect), None)
+
+
+def _uniform(effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor, compiled: bool) -> Uniform | None:
+    """What the converter does, where that is to round and nothing else."""
+    order = [set(vars(cls)) for cls in type(effect).__mro__]
+    tells, acts = (min(i for i, names in enumerate(order) if names & of) for of in ({"uniform"}, {"apply", "apply_"}))
+    if tells > acts or _drawn(effect, stack, chip) is not None:
+        return None  # a subclass that converts in another way does not say so
+    numbers = effect.uniform(replace(stack.context(), full_scale=full_scale))
+    return None if numbers is None else Uniform(*numbers, compiled)
 
 
 def _slope(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from memristor_plugins.crossbar.chip import LayerChip
-from memristor_plugins.crossbar.layout import from_arrays, over_lines, reads, to_arrays
+from memristor_plugins.crossbar.layout import over_lines, reads
 from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.crossbar.wired import seen_by_reads, seen_through_wires
 from memristor_plugins.interfaces.nonideality import Context, Site
 
 
@@ -95,10 +96,11 @@ def _at_gain(
 
     mapping, scale = stack.mapping, chip.mapped.scale
     wires, noise, current = stack.at(Site.WIRES), stack.at(Site.READ), stack.at(Site.CURRENT)
-    seen = g
-    if wires is not None:
-        arrays = wires.apply(to_arrays(g, mapping, stack.device.g_min), None, context)
-        seen = from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
+    leaked = None
+    if stack.has(Site.LEAK):
+        seen, leaked = seen_by_reads(stack, g, context)
+    else:
+        seen = seen_through_wires(stack, g, context)
     rows = told(seen).sum(dim=(0, -1), dtype=torch.float64)
     std = None
     if noise is not None:
@@ -115,13 +117,10 @@ def _at_gain(
     constant = None
     if offset is not None:
         constant = _by_read(mapping.to_effective(told(seen * offset), scale), stack)
-    leak = stack.at(Site.LEAK)
-    if leak is not None:
-        unselected = mapping.to_effective(told(leak.apply(seen, None, context)), scale) * (
-            float(full_scale.abs().max()) or 1.0
-        )
-        leaked = _others(unselected, stack)
-        constant = leaked if constant is None else constant + leaked
+    if leaked is not None:
+        full = float(full_scale.abs().max()) or 1.0
+        unselected = mapping.to_effective(told(leaked), _scale_of_reads(scale, stack, g.shape[-2])) * full
+        constant = unselected if constant is None else constant + unselected
     variance = None if std is None else mapping.effective_std(std, scale).square_()
     return weight, variance, constant, rows
 
@@ -143,16 +142,11 @@ def _by_read(values: Tensor, stack: Stack) -> Tensor:
     return torch.stack([values[..., first:last, :].sum(dim=-2) for first, last in cut], dim=-2)
 
 
-def _others(values: Tensor, stack: Stack) -> Tensor:
-    """For each read, the sum over the rows of its array that are not selected: [..., reads, lines]."""
-    mapping, total = stack.mapping, values.shape[-2]
-    own = _by_read(values, stack)
-    cut = reads(total, mapping.rows, stack.rows_per_read)
-    whole = []
-    for first, _ in cut:
-        start = first - first % mapping.rows
-        whole.append(values[..., start : min(total, start + mapping.rows), :].sum(dim=-2))
-    return torch.stack(whole, dim=-2) - own
+def _scale_of_reads(scale: Tensor, stack: Stack, rows: int) -> Tensor:
+    """`Mapped.scale` with reads for rows; rows of one array share it."""
+    if scale.shape[-2] == 1:
+        return scale
+    return scale[..., [first for first, _ in reads(rows, stack.mapping.rows, stack.rows_per_read)], :]
 
 
 def gate_nodes(gain_min: float, count: int) -> Tensor:

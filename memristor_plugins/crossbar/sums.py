@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memristor_plugins.crossbar.codes import Uniform, add_codes, deviation, full, weigh
 from memristor_plugins.crossbar.geometry import Geometry, segments
 from memristor_plugins.crossbar.noise import NormalSource
 from memristor_plugins.crossbar.readout import Readout
@@ -82,6 +83,7 @@ class Finish:
         slope: derivative of a converted sum, from the sum and what it was converted to, which `read` then also adds up,
             as further banks; None: not wanted.
         normals: source of the read noise.
+        uniform: what `convert` does, where that is all it does: sums may then be added as codes.
         from_current: sums of all converters -> outputs, see `Mapping.from_current`.
         shared: the banks' sums are added before they are converted.
     """
@@ -92,6 +94,7 @@ class Finish:
     slope: Callable[[Tensor, Tensor], Tensor] | None
     normals: NormalSource
     from_current: Callable[[Tensor], Tensor]
+    uniform: Uniform | None = None
     shared: bool = False
 
 
@@ -128,55 +131,57 @@ def read(inputs: list[Tensor], columns: Columns, finish: Finish) -> Tensor:
 
 def _read_some(inputs: list[Tensor], columns: Columns, finish: Finish, gains: Tensor | None) -> Tensor:
     lines = _WordLines(inputs, columns, noisy=columns.variances is not None)
+    uniform = finish.uniform if columns.readout.offset is None else None
     total: Tensor | None = None
     for index in range(len(columns.reads)):
-        raw = lines.sums(index)
-        raw = raw.permute(0, 2, 3, 1).unflatten(-1, columns.shape)
-        sums = _weigh(raw, gains)
-        offset = columns.readout.offset
-        if offset is not None:
-            constant = offset.sum(dim=-2) if len(columns.reads) == 1 else offset[..., index, :]
-            sums = sums + _weigh_offset(constant, gains).to(sums.dtype)
-        if lines.noisy:
+        raw, squares = lines.sums(index), lines.variances(index) if lines.noisy else None
+        if uniform is not None:
             with torch.no_grad():
-                squares = lines.variances(index).permute(0, 2, 3, 1).unflatten(-1, columns.shape)
-                # Variances are told over the squared nominal gain, which the weights of the nodes add up to.
-                variance = _weigh(squares, None if gains is None else gains * gains.sum(dim=-1, keepdim=True))
-                if squares.shape[-2] > 1:
-                    variance = variance.clamp_min_(0)  # interpolation weights have either sign
-                sums = finish.normals.add_(sums, variance.sqrt_().to(sums.dtype))
-        if finish.shared:
-            sums = sums.sum(dim=-2, keepdim=True)
-        if finish.observe is not None:
-            finish.observe(sums)
-        if finish.convert is not None:
-            before = sums.clone() if finish.slope is not None else None
-            sums = finish.convert(sums, index)
-            if before is not None and finish.slope is not None:
-                sums = torch.cat((sums, finish.slope(before, sums)), dim=-2)
-        total = sums if total is None else total.add_(sums)
+                total = add_codes(total, raw, squares, gains, finish.normals, uniform)
+        else:
+            sums = _converted(raw, squares, gains, index, columns, finish)
+            total = sums if total is None else total.add_(sums)
     assert total is not None, "a layer has at least one row"
-    return finish.from_current(total.movedim(-3, 0))
+    groups, converters = columns.shape[:2]
+    total = total.unflatten(2, (groups, converters)).unflatten(1, (lines.height, lines.width))
+    out = finish.from_current(total.movedim(-3, 0))
+    return out if uniform is None else out.mul_(uniform.step)
 
 
-def _weigh(sums: Tensor, gains: Tensor | None) -> Tensor:
-    """[batch, height, width, groups, converters, banks, nodes, lines] -> the same without nodes, weighed by gains."""
-    if gains is None:
-        return sums.squeeze(-2)
-    g = gains.to(sums.dtype)[:, None, None, None, None, :, :, None]
-    weighed = sums[..., 0, :] * g[..., 0, :]
-    for node in range(1, sums.shape[-2]):
-        weighed = torch.addcmul(weighed, sums[..., node, :], g[..., node, :])
-    return weighed
+def _converted(
+    raw: Tensor, squares: Tensor | None, gains: Tensor | None, index: int, columns: Columns, finish: Finish
+) -> Tensor:
+    """What any converter reports of one read, [batch, pixels, groups * converters, banks, lines]."""
+    sums = weigh(full(raw), gains)
+    offset = columns.readout.offset
+    if offset is not None:
+        constant = offset.sum(dim=-2) if len(columns.reads) == 1 else offset[..., index, :]
+        sums = sums + _weigh_offset(constant, gains).to(sums.dtype)
+    if squares is not None:
+        with torch.no_grad():
+            sums = finish.normals.add_(sums, deviation(squares, gains, sums.dtype))
+    if finish.shared:
+        sums = sums.sum(dim=-2, keepdim=True)
+    if finish.observe is None and finish.convert is None:
+        return sums
+    sums = sums.unflatten(2, columns.shape[:2])
+    if finish.observe is not None:
+        finish.observe(sums)
+    if finish.convert is not None:
+        before = sums.clone() if finish.slope is not None else None
+        sums = finish.convert(sums, index)
+        if before is not None and finish.slope is not None:
+            sums = torch.cat((sums, finish.slope(before, sums)), dim=-2)
+    return sums.flatten(2, 3)
 
 
 def _weigh_offset(offset: Tensor, gains: Tensor | None) -> Tensor:
-    """[converters, banks, nodes, groups, lines] -> [1 or batch, 1, 1, groups, converters, banks, lines]."""
-    offset = offset.permute(3, 0, 1, 2, 4)
+    """[converters, banks, nodes, groups, lines] -> [1 or batch, 1, groups * converters, banks, lines]."""
+    offset = offset.permute(3, 0, 1, 2, 4).flatten(0, 1)
     if gains is None:
-        return offset[:, :, :, 0][None, None, None]
-    g = gains.to(offset.dtype)[:, None, None, :, :, None]
-    return (offset[None] * g).sum(dim=-2)[:, None, None]
+        return offset[:, :, 0][None, None]
+    g = gains.to(offset.dtype)[:, None, :, :, None]
+    return (offset[None] * g).sum(dim=-2)[:, None]
 
 
 class _WordLines:
@@ -195,19 +200,23 @@ class _WordLines:
             self.squares = self.squares.to(columns.variances[0].dtype)
 
     def sums(self, index: int) -> Tensor:
-        """[batch, groups * converters * banks * nodes * lines, height', width'] of one read, in float32 at least."""
+        """[batch, pixels, groups * converters, banks, nodes, lines] of one read, dense."""
         total: Tensor | None = None
         for x, kernel in zip(self.inputs, self.columns.kernels[index], strict=True):
             part = self._apply(x, kernel, index)
             total = part if total is None else total.add_(part)
         assert total is not None, "there is at least one term"
-        return _last(_full(total))
+        return self._by_pixel(total)
 
     def variances(self, index: int) -> Tensor:
         """Variance of the same sums."""
         assert self.squares is not None, "the read is noisy"
         assert self.columns.variances is not None, "the read is noisy"
-        return _last(self._apply(self.squares, self.columns.variances[index], index))
+        return self._by_pixel(self._apply(self.squares, self.columns.variances[index], index))
+
+    def _by_pixel(self, sums: Tensor) -> Tensor:
+        groups, converters, *rest = self.columns.shape
+        return _last(sums).permute(0, 2, 3, 1).flatten(1, 2).unflatten(-1, (groups * converters, *rest))
 
     def _apply(self, x: Tensor, kernel: Tensor, index: int) -> Tensor:
         if self.whole:
@@ -227,11 +236,6 @@ class _WordLines:
         if g.groups > 1:
             signal = signal.flatten(1, 2)
         return F.conv2d(_last(signal), kernel, groups=g.groups)
-
-
-def _full(x: Tensor) -> Tensor:
-    """In float32 at least: converters round sums finer than half precision holds them."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _last(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 VOLTAGE_OFFSET = "voltage_offset"
 CURRENT_OFFSET = "current_offset"
+OFFSETS = (VOLTAGE_OFFSET, CURRENT_OFFSET)
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,35 @@ class SweepModel:
         sweep: the measurement.
         series_resistance: of the set-up, ohm, where the voltage was measured across it and the cell.
         settle: repetitions before the one that counts; 0 where the sweep was measured once.
-        tolerance: of the integrator.
+        tolerance: of the integrator; None: one fixed step between two rows, for a search.
+        possible: whether the model's parameters go together (R_on < R_off); None: whatever they are.
     """
 
     model: TransientModel
     sweep: Sweep
     series_resistance: float = 0.0
     settle: int = 2
-    tolerance: float = 1e-6
+    tolerance: float | None = 1e-6
+    possible: Callable[[Mapping[str, float]], bool] | None = None
 
     def currents(self, values: Mapping[str, Array]) -> Array:
-        """[sets, points] amperes of parameter sets; nan where a set cannot be simulated.
+        """[sets, points] amperes of parameter sets; nan where a set is impossible or cannot be simulated.
 
         Args:
             values: parameters of the model, and offsets, each [sets].
         """
+        count = len(next(iter(values.values())))
+        if self.possible is not None:
+            sets = [{k: float(v[i]) for k, v in values.items() if k not in OFFSETS} for i in range(count)]
+            fine = np.array([self.possible(own) for own in sets])
+            if not fine.all():
+                found = np.full((count, len(self.sweep.time)), np.nan)
+                if fine.any():
+                    found[fine] = self._split({k: v[fine] for k, v in values.items()})
+                return found
+        return self._split(values)
+
+    def _split(self, values: Mapping[str, Array]) -> Array:
         try:
             found = self._simulate(values)
         except (SimulationError, ConfigError):
@@ -55,12 +70,15 @@ class SweepModel:
             if count == 1:
                 return np.full((1, len(self.sweep.time)), np.nan)
             # One impossible set must not hide the others.
-            return np.concatenate([self.currents({k: v[i : i + 1] for k, v in values.items()}) for i in range(count)])
+            half = count // 2
+            return np.concatenate(
+                [self._split({k: v[part] for k, v in values.items()}) for part in (slice(half), slice(half, None))]
+            )
         return found
 
     def _simulate(self, values: Mapping[str, Array]) -> Array:
         sweep = self.sweep
-        own = {k: torch.from_numpy(v) for k, v in values.items() if k not in (VOLTAGE_OFFSET, CURRENT_OFFSET)}
+        own = {k: torch.from_numpy(v) for k, v in values.items() if k not in OFFSETS}
         count = len(next(iter(values.values())))
         zero = np.zeros(count)
         v_off, i_off = values.get(VOLTAGE_OFFSET, zero), values.get(CURRENT_OFFSET, zero)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,21 @@ class Sweep:
     noise: Array | None = None
     period: float | None = None
     averaged: int = 1
+
+    def thinned(self, most: int) -> Sweep:
+        """Every so manieth row, so that at most `most` are left; the last one stays where a sweep does not repeat."""
+        stride = -(-len(self.time) // most)
+        rows = np.arange(0, len(self.time), stride)
+        if self.period is None and rows[-1] != len(self.time) - 1:
+            rows = np.append(rows[:-1] if len(rows) >= most else rows, len(self.time) - 1)
+
+        def few(values: Array | None) -> Array | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self, time=self.time[rows], voltage=self.voltage[rows], current=self.current[rows], gate=few(self.gate),
+            noise=few(self.noise),
+        )  # fmt: skip
 
 
 def sweep(table: Table, *, average: bool = True, skip: int = 1) -> Sweep:

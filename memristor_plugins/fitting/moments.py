@@ -9,6 +9,7 @@ for many observations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +32,8 @@ FEWEST = 5
 # Where almost every target differs, cells are pooled over ranges of targets with at least this many each.
 POOL = 20
 MOST_GROUPS = 8
+# First readings this far apart, as a logarithm, are of cells that were programmed differently.
+GAP = 0.2
 
 
 class Sample(Protocol):
@@ -114,9 +117,8 @@ def retention(table: Table) -> Moments:
     if not len(later):
         raise ConfigError("data", f"{table.name}: every cell was read once; retention needs a second time")
     time, begun, first, measured, cells = (a[later] for a in (time, begun, first, measured, cells))
-    levels = _pools(first)
     groups, labels = [], []
-    for level in levels:
+    for level in _levels(first):
         for at in np.unique(time[level]):
             group = level[time[level] == at]
             groups.append(group)
@@ -197,3 +199,27 @@ def _pools(levels: Array) -> list[NDArray[np.int64]]:
         return [np.flatnonzero(levels == level) for level in distinct]
     pools = int(np.clip(len(levels) // POOL, 1, MOST_GROUPS))
     return [np.sort(part) for part in np.array_split(np.argsort(levels, kind="stable"), pools)]
+
+
+def _levels(first: Array) -> list[NDArray[np.int64]]:
+    """Row indices of cells that began at about one conductance, apart from the others.
+
+    First readings carry noise: groups cut through one population of cells would be told apart by that noise, and
+    regress to the mean later. So they are cut at gaps, and what is left is only cut where it spans more than an octave.
+    """
+    values = np.unique(first)
+    logs = np.log(np.maximum(values, 1e-30))
+    parts = np.split(np.arange(len(values)), np.flatnonzero(np.diff(logs) > GAP) + 1)
+    pieces: list[NDArray[np.int64]] = []
+    for part in parts:
+        octaves = max(1, math.ceil(float(logs[part[-1]] - logs[part[0]]) / math.log(2)))
+        edges = np.linspace(logs[part[0]], logs[part[-1]], octaves + 1)[1:-1]
+        pieces += [piece for piece in np.split(part, np.searchsorted(logs[part], edges)) if len(piece)]
+    merged: list[NDArray[np.int64]] = []
+    for piece in pieces:
+        # A few stray cells are no level of their own.
+        if merged and min(len(piece), len(merged[-1])) < FEWEST:
+            merged[-1] = np.concatenate([merged[-1], piece])
+        else:
+            merged.append(piece)
+    return [np.flatnonzero((first >= values[m[0]]) & (first <= values[m[-1]])) for m in merged]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from memristor_plugins.interfaces.device import Device
 
 Array = NDArray[np.float64]
 
-# A channel's offset is small: at most this part of its range.
-LARGEST = 0.1
+# A channel's offset is small: at most this part of its range either way.
+LARGEST = 0.05
+# Rows of a sweep that a search looks at, at most.
+SEARCHED = 100
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class Problem(ABC):
     def residuals(self, values: Mapping[str, Array]) -> Array:
         """[sets, residuals], dimensionless, of parameters each [sets]; nan where a set cannot be simulated."""
 
+    def coarse(self, values: Mapping[str, Array]) -> Array:
+        """The same at less cost, good enough to search with; here the residuals themselves."""
+        return self.residuals(values)
+
     @abstractmethod
     def overlay(self, values: Mapping[str, float]) -> Overlay:
         """Measured and predicted values at one parameter set."""
@@ -74,12 +80,17 @@ class SweepProblem(Problem):
     offsets: bool = False
     nuisances: Sequence[Free] = field(init=False)
     together: bool = True
+    rough: SweepModel = field(init=False)
 
     def __post_init__(self) -> None:
         sweep = self.model.sweep
         self.scale = float(np.ptp(sweep.current))
         if self.scale == 0:
             raise ConfigError("data", "the current is the same in every row; there is nothing to fit")
+        # A search needs neither every row nor a settled cell to the last digit.
+        self.rough = replace(
+            self.model, sweep=sweep.thinned(SEARCHED), settle=min(self.model.settle, 1), tolerance=None
+        )
         self.nuisances = ()
         if self.offsets:
             v, i = float(np.ptp(sweep.voltage)), self.scale
@@ -90,6 +101,11 @@ class SweepProblem(Problem):
 
     def residuals(self, values: Mapping[str, Array]) -> Array:
         return (self.model.currents(values) - self.model.sweep.current) / self.scale
+
+    def coarse(self, values: Mapping[str, Array]) -> Array:
+        rough = self.rough
+        weight = np.sqrt(len(self.model.sweep.time) / len(rough.sweep.time))
+        return weight * (rough.currents(values) - rough.sweep.current) / self.scale
 
     def overlay(self, values: Mapping[str, float]) -> Overlay:
         sweep = self.model.sweep
@@ -223,10 +239,20 @@ def fit(
     """Fit the free parameters, and the problem's nuisances, to its measurement; see `minimise` for the rest."""
     every = (*free, *problem.nuisances)
 
-    def residuals(points: Array) -> Array:
-        return problem.residuals({f.name: points[:, i] for i, f in enumerate(every)})
+    def named(points: Array) -> dict[str, Array]:
+        return {f.name: points[:, i] for i, f in enumerate(every)}
 
-    solution = minimise(residuals, every, starts=starts, robust=robust, seed=seed, together=problem.together, tell=tell)
+    cheaper = type(problem).coarse is not Problem.coarse
+    solution = minimise(
+        lambda points: problem.residuals(named(points)),
+        every,
+        coarse=(lambda points: problem.coarse(named(points))) if cheaper else None,
+        starts=starts,
+        robust=robust,
+        seed=seed,
+        together=problem.together,
+        tell=tell,
+    )
     inference = infer(solution, every, problem.covariance, problem.samples)
     overlay = problem.overlay({e.name: e.value for e in inference.estimates})
     quality = goodness(overlay.measured, overlay.fitted, len(every), overlay.error)

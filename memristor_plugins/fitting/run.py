@@ -14,7 +14,7 @@ from memristor_plugins.fitting import curves, moments
 from memristor_plugins.fitting.csv_data import Table, read
 from memristor_plugins.fitting.free import Free
 from memristor_plugins.fitting.free import starts as cloud
-from memristor_plugins.fitting.iv import CURRENT_OFFSET, VOLTAGE_OFFSET, SweepModel
+from memristor_plugins.fitting.iv import OFFSETS, SweepModel
 from memristor_plugins.fitting.least_squares import STEP, minimise
 from memristor_plugins.fitting.loops import sweep
 from memristor_plugins.fitting.problem import Fit, MomentProblem, Problem, SweepProblem, fit
@@ -37,7 +37,7 @@ class Options:
         offsets: offsets of the voltage and the current channel are free (sweeps).
         series_resistance: of the set-up, ohm (sweeps).
         average: a repeated sweep is averaged over its periods.
-        starts: polished starts of the search.
+        starts: of the search; None: 16 side by side for a sweep, else 3.
         robust: residuals beyond this part of the range (of their standard errors: statistics) count linearly.
         seed: of the starts.
     """
@@ -47,7 +47,7 @@ class Options:
     offsets: bool = False
     series_resistance: float = 0.0
     average: bool = True
-    starts: int = 3
+    starts: int | None = None
     robust: float | None = None
     seed: int = 0
 
@@ -95,7 +95,8 @@ def fit_file(subject: Subject, path: Path, options: Options, tell: Callable[[str
         free = [f for f in free if f.name in active]
     if not free:
         raise ConfigError("free", f"no parameter of {subject.chosen} has an effect on what {path.name} measured")
-    found = fit(problem, free, starts=options.starts, robust=options.robust, seed=options.seed, tell=tell)
+    starts = (16 if problem.together else 3) if options.starts is None else options.starts
+    found = fit(problem, free, starts=starts, robust=options.robust, seed=options.seed, tell=tell)
     return Outcome(subject, table, found, dropped, taken, averaged, problem)
 
 
@@ -115,7 +116,7 @@ def check(outcome: Outcome, path: Path, options: Options) -> dict[str, float | N
         replace(f, start=values[f.name], low=min(f.low, values[f.name]), high=max(f.high, values[f.name]))
         for f in problem.nuisances
     ]
-    device = {k: v for k, v in values.items() if k not in (VOLTAGE_OFFSET, CURRENT_OFFSET)}
+    device = {k: v for k, v in values.items() if k not in OFFSETS}
 
     def residuals(points: Array) -> Array:
         held = {k: np.full(len(points), v) for k, v in device.items()}
@@ -172,7 +173,7 @@ def _problem(subject: Subject, table: Table, options: Options) -> tuple[Problem,
         if "gate_voltage" in table and not subject.model().gated:
             raise ConfigError("data", f"{table.name} has gate voltages, and {subject.chosen} has no gate")
         measured = sweep(table, average=options.average)
-        model = SweepModel(subject.model(), measured, options.series_resistance)
+        model = SweepModel(subject.model(), measured, options.series_resistance, possible=subject.possible)
         return SweepProblem(model, options.offsets), measured.averaged
     for name, given in (("offsets", options.offsets), ("series_resistance", options.series_resistance)):
         if given:

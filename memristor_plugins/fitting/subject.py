@@ -75,18 +75,28 @@ class Subject:
         node = {"_target_": registry.find("device", self.name).dotted, **self.settings}
         return cast(Device, build(node, "device", "device"))
 
-    def model(self) -> TransientModel:
-        """The device's differential equations.
+    def possible(self, values: Mapping[str, float]) -> bool:
+        """Whether the model takes these parameters; where it is read is chosen after a fit and no part of it."""
+        try:
+            self.model(values)
+        except ConfigError as error:
+            return error.option == "device.read_voltage"
+        return True
+
+    def model(self, values: Mapping[str, float] | None = None) -> TransientModel:
+        """The device's differential equations, some parameters replaced.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: it has none, or parameters do not go together.
         """
         kind = MODELS.get(self.name)
         if kind is None:
             raise ConfigError("device", f"{self.chosen} has no I-V law in time; valid for sweeps: {', '.join(MODELS)}")
         known = parameters(kind, self.name)
         made: Any = kind
-        return cast(TransientModel, made(**{k: v for k, v in self.settings.items() if k in known}))
+        return cast(
+            TransientModel, made(**{k: v for k, v in {**self.settings, **(values or {})}.items() if k in known})
+        )
 
     def pulsed(self) -> None:
         """Raises ConfigError unless the device is a pulsed one."""

@@ -35,7 +35,8 @@ class LayerProfile:
         input_conversions: word-line conversions.
         output_conversions: bit-line conversions.
         partial_sums: converted sums that are added digitally.
-        bank_multiplies: digital multiplications by bank factors (where no gate applies them).
+        bank_multiplies: digital multiplications by bank factors (where no gate applies them, or not all of them), and
+            by factors that mix inputs; each brings an addition.
         gate_updates: gate voltages that are set.
         gate_cells: cells on the gate lines that are charged by these updates.
         gate_v2: mean square of the gate voltage steps, V^2.
@@ -48,7 +49,8 @@ class LayerProfile:
         converted_lines: sums that one read holds for conversion.
         adcs: converters of these lines.
         adc_share: lines that one converter reads in turn.
-        factor_multiplies: digital multiplications by factors of input or output channels.
+        factor_multiplies: digital multiplications by all other factors (of input and output channels, of kernel
+            positions, of an image).
         drive_v2: mean square voltage of a word line, V^2.
         write_j: joules that programming all cells took, where the device simulates its pulses; None elsewhere.
     """

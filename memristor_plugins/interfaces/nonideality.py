@@ -158,6 +158,13 @@ class NonIdeality(ABC):
         """As `apply`, without gradients; may overwrite `x`. Called at `SUM`, whose sums nobody else needs."""
         return self.apply(x, state, context)
 
+    def uniform(self, context: Context) -> tuple[float, float, float] | None:
+        """At `SUM`, (low, high, step) where `apply` without a state is x -> step * round(clip(x, low, high) / step).
+
+        The engine then fuses it with the addition of the sums. None: it converts otherwise.
+        """
+        return None
+
     def surroundings(self, context: Context) -> Context:
         """The context that all effects then see (another temperature, faster ageing); as it is unless overridden."""
         return context
@@ -190,6 +197,11 @@ class NonIdeality(ABC):
             [slices, *x.shape] and weights; sum_s weight_s slice_s is x again.
         """
         raise NotImplementedError(f"{type(self).__name__} does not slice its inputs")
+
+    def unselected(self, x: Tensor, context: Context) -> tuple[Tensor, float]:
+        """At `Site.LEAK`: what cells `x` on unselected word lines conduct, and their voltage over the read voltage."""
+        leak: Tensor = self.apply(x, None, context)
+        return leak, 1.0
 
     def inputs(self, v: Tensor, context: Context) -> Tensor:
         """At `Site.CURRENT`, functions of the word-line voltage v (volts, any shape) [terms, ...], in volts."""

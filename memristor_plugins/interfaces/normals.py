@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import Generator, Tensor
 
-POOL = 1 << 20
+POOL = 1 << 21
 WINDOW = POOL // 4
 SMALL = 1 << 12
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from memristor_plugins.interfaces.kernel import ConvSpec, Kernel, KernelStrategy, Modulation
 from memristor_plugins.interfaces.parameter import Param
-from memristor_plugins.kernels._routing import Squeeze, kaiming_banks
+from memristor_plugins.kernels._routing import AnnealedKernel, Squeeze, kaiming_banks
 
 SOURCE = "Chen et al., CVPR 2020"
 
@@ -28,30 +27,27 @@ class Dynamic(KernelStrategy):
         hidden_min: Annotated[int, Param("fewest hidden units of the routing", source="assumed", ge=1)] = 8,
         temperature: Annotated[float, Param("softmax temperature at the start", source=SOURCE, ge=1)] = 30.0,
         anneal_epochs: Annotated[int, Param("epochs until the temperature is 1", source=SOURCE, ge=0)] = 10,
+        gate: Annotated[
+            bool, Param("a third terminal applies the coefficients as far as it reaches", source="assumed")
+        ] = False,
     ) -> None:
         self.banks, self.reduction, self.hidden_min = banks, reduction, hidden_min
-        self.temperature, self.anneal_epochs = temperature, anneal_epochs
+        self.temperature, self.anneal_epochs, self.gate = temperature, anneal_epochs, gate
 
     def build(self, spec: ConvSpec) -> Kernel:
         return DynamicKernel(spec, self)
 
 
-class DynamicKernel(Kernel):
+class DynamicKernel(AnnealedKernel):
     """K banks under softmax attention."""
 
-    temperature: Tensor
+    factors = frozenset({"bank"})
 
     def __init__(self, spec: ConvSpec, strategy: Dynamic) -> None:
-        super().__init__(spec, strategy.banks)
+        super().__init__(spec, strategy.banks, start=strategy.temperature, end=1.0, epochs=strategy.anneal_epochs)
         kaiming_banks(self.weight.data)
         self.routing = Squeeze(spec.in_channels, strategy.banks, strategy.reduction, strategy.hidden_min)
-        self.start, self.anneal_epochs = float(strategy.temperature), strategy.anneal_epochs
-        # Part of the checkpoint: a network stopped early must be evaluated at the temperature it was trained at.
-        self.register_buffer("temperature", torch.tensor(self.start if self.anneal_epochs else 1.0))
-
-    def set_epoch(self, epoch: int) -> None:
-        done = min(1.0, epoch / self.anneal_epochs) if self.anneal_epochs else 1.0
-        self.temperature.fill_(self.start + (1.0 - self.start) * done)
+        self.gate = strategy.gate
 
     def modulate(self, x: Tensor) -> Modulation:
         return Modulation(bank=(self.routing(x).float() / self.temperature).softmax(dim=-1))

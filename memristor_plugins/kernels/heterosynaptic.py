@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from torch import Tensor, nn
 
 from memristor_plugins.errors import ConfigError
@@ -16,7 +17,9 @@ class Heterosynaptic(KernelStrategy):
     """K stationary banks, each scaled by a third-terminal gain within the gate's reach.
 
     y = sum_k s_k(x) W_k * x with s_k = gain_min + (gain_max - gain_min) sigmoid(z_k(x)): trained inside the range that
-    a gate can set, so that the same coefficients are realised on a gated crossbar without rewriting a cell.
+    a gate can set, so that the same coefficients are realised on a gated crossbar without rewriting a cell. With
+    `constant` the z_k are trained numbers of each bank, the same for every image: the control that has the banks, the
+    gate and its errors, and no routing.
     Source: heterosynaptic modulation of kernels, Hong et al. 2024, 10.1002/adfm.202422321; the form is ours (assumed).
     """
 
@@ -32,11 +35,14 @@ class Heterosynaptic(KernelStrategy):
         shared_lines: Annotated[
             bool, Param("banks' bit lines meet at one converter, after each its own termination", source="assumed")
         ] = False,
+        constant: Annotated[
+            bool, Param("gains are the same for every image: a control", source="false: they follow the image")
+        ] = False,
     ) -> None:
         if gain_min >= gain_max:
             raise ConfigError("kernel.gain_min", f"must be below kernel.gain_max = {gain_max:g}, got {gain_min:g}")
         self.banks, self.reduction, self.hidden_min = banks, reduction, hidden_min
-        self.gain_min, self.gain_max = gain_min, gain_max
+        self.gain_min, self.gain_max, self.constant = gain_min, gain_max, constant
         self.shared_lines = shared_lines
 
     def build(self, spec: ConvSpec) -> Kernel:
@@ -46,15 +52,24 @@ class Heterosynaptic(KernelStrategy):
 class HeterosynapticKernel(Kernel):
     """K banks under gains in [gain_min, gain_max]."""
 
+    factors = frozenset({"bank"})
+
     def __init__(self, spec: ConvSpec, strategy: Heterosynaptic) -> None:
         super().__init__(spec, strategy.banks)
         kaiming_banks(self.weight.data)
         self.gain_range = (strategy.gain_min, strategy.gain_max)
         self.shared_lines = strategy.shared_lines
+        self.constant = strategy.constant
+        self.scores: nn.Parameter | None = None
+        if strategy.constant:
+            # Apart from the start, as those of a routed network are.
+            self.scores = nn.Parameter(torch.randn(strategy.banks))
+            return
         self.routing = Squeeze(spec.in_channels, strategy.banks, strategy.reduction, strategy.hidden_min)
         # Larger last weights than a Linear's default, so that gains differ between images from the first step.
         nn.init.normal_(self.routing.expand.weight, std=1.0 / self.routing.expand.in_features**0.5)
 
     def modulate(self, x: Tensor) -> Modulation:
         low, high = self.gain_range  # type: ignore[misc]
-        return Modulation(bank=low + (high - low) * self.routing(x).float().sigmoid())
+        scores = self.routing(x) if self.scores is None else self.scores.expand(len(x), -1)
+        return Modulation(bank=low + (high - low) * scores.float().sigmoid())

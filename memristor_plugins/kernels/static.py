@@ -20,6 +20,8 @@ class Static(KernelStrategy):
 class StaticKernel(Kernel):
     """One bank and no routing."""
 
+    factors = frozenset()
+
     def __init__(self, spec: ConvSpec) -> None:
         super().__init__(spec, banks=1)
         kaiming_banks(self.weight.data)

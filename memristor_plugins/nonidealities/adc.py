@@ -91,5 +91,9 @@ class ADC(Converter):
         straight = super().apply(driven, None, context)
         return straight + (reported - straight).detach()
 
+    def uniform(self, context: Context) -> tuple[float, float, float]:
+        to = self.codes(context)
+        return to.low, to.high, to.step
+
     def apply_(self, x: Tensor, state: Any, context: Context) -> Tensor:
         return super().apply_(x, None, context) if state is None else self.apply(x, state, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -25,7 +26,14 @@ class IV(NonIdeality):
     L_j is the odd Lagrange polynomial through the Chebyshev points v_j = V_r cos((2j + 1) pi / (4 terms)), so `device`
     follows the odd part of the law: exact for an odd polynomial of degree 2 terms - 1; with 3 terms within 1e-4 of the
     full-scale current for sinh laws up to V_r = 2 v0 (tested). A word line's largest input is driven with V_r, which
-    needs the range of a DAC. With `ir_drop` each term passes the wires as an ohmic current would.
+    needs the range of a DAC.
+
+    With `ir_drop` a layer adds up I = sum_r h(v_r) G_eff[r, c]: each term passes the wires as an ohmic current would.
+    Measured against the circuit (`memristor_plugins.crossbar.solve_nonlinear` with `law`) on 128 x 128 cells uniform in
+    0.1 to 20 uS at 1 ohm a segment and 100 ohm at source and sink, V_r = 0.1 V, half of the inputs zero, where wires
+    take a quarter of the current: the mean error over the mean current is 0.12 % with the defaults, 0.63 % at V_r = v0,
+    1.5 % at V_r = 2 v0, 0.05 % for the polynomial and 0.9 % for poole_frenkel; the largest over the largest 0.16, 0.86,
+    2.4, 0.06 and 1.1 %.
 
     Raises:
         ConfigError: a polynomial that is not positive at the read voltage.
@@ -52,6 +60,13 @@ class IV(NonIdeality):
     def voltages(self, read_voltage: float) -> list[float]:
         """v_j, volts."""
         return [read_voltage * math.cos((2 * j + 1) * math.pi / (4 * self.terms)) for j in range(self.terms)]
+
+    def law(self, context: Context) -> Callable[[Tensor, Tensor], Tensor]:
+        """I(G, u) in amperes of cells `G` (siemens) at `u` volts, the law itself, for `solve_nonlinear`."""
+        if self.model == "device":
+            device, temperature = context.device, context.temperature
+            return lambda g, u: device.current(g, u, temperature=temperature)
+        return lambda g, u: g * self.inputs(u, context)[0]
 
     def apply(self, x: Tensor, state: None, context: Context) -> Tensor:
         """Conductances [terms, *x.shape] that the `inputs` multiply."""

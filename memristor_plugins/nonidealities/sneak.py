@@ -19,8 +19,10 @@ class Sneak(NonIdeality):
         I_leak = bias V_r G / selectivity
 
     each, where `selectivity` is by how much less a cell and its selector conduct at bias V_r than at V_r. The leak does
-    not depend on the inputs: it offsets every sum. With differential pairs only the difference of a pair leaks. The
-    half-select scheme is bias 0.5 (Burr et al. 2014, 10.1116/1.4889999, on selectors); 0 leaks nothing.
+    not depend on the inputs: it offsets every sum. Padding cells leak too. With differential pairs only the difference
+    of a pair leaks. The half-select scheme is bias 0.5 (Burr et al. 2014, 10.1116/1.4889999, on selectors); 0 leaks
+    nothing. With `ir_drop` every read of an array is solved as a circuit of its own, in which unselected cells conduct
+    G / selectivity and load the bit lines.
     """
 
     site = Site.LEAK
@@ -40,3 +42,6 @@ class Sneak(NonIdeality):
     def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
         """Conductances that would carry the leak at the read voltage."""
         return x * (self.bias / self.selectivity)
+
+    def unselected(self, x: Tensor, context: Context) -> tuple[Tensor, float]:
+        return x / self.selectivity, self.bias

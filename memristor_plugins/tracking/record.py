@@ -54,6 +54,11 @@ class RunRecord:
         rows = ((e.layer, e.component, e.energy_j) for e in report.entries)
         self._csv("cost.csv", ("layer", "component", "energy_j"), rows)
 
+    def routing(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """`routing.csv`: bank coefficients by layer, bank and class, see `models.routing.table`."""
+        header = ("layer", "bank", "class", "images", "mean", "std", "between_class_share", "entropy")
+        self._csv("routing.csv", header, rows)
+
     def _json(self, name: str, value: Any) -> None:
         self._write(name, json.dumps(value, indent=2) + "\n")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +138,80 @@ def test_gradients(ohm: tuple[float, float, float, float]) -> None:
 
     # A step below zero is no conductance: gradients at zero are looked at from above.
     assert torch.autograd.gradcheck(solve, ((g + 1e-3).requires_grad_(),))
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
+def test_gradients_are_those_of_either_direction(shape: tuple[int, int]) -> None:
+    """Arrays that are solved with word lines and bit lines exchanged, and more word lines than steps that are kept."""
+    g = torch.rand(2, *shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 1e-3 + 1e-5
+
+    def solve(x: torch.Tensor) -> torch.Tensor:
+        return 1e3 * effective_conductance(x * 1e-3, r_word=70.0, r_bit=20.0, r_source=5.0, r_sink=90.0)
+
+    assert torch.autograd.gradcheck(solve, ((g * 1e3).requires_grad_(),))
+
+
+@pytest.mark.parametrize("shape", [(3, 11), (11, 3), (40, 1), (1, 40), (70, 67)])
+def test_any_shape(shape: tuple[int, int]) -> None:
+    g = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 1e-4
+    solved = effective_conductance(g, r_word=3.0, r_bit=11.0, r_source=50.0, r_sink=20.0).numpy()
+    expected = nodal(g.numpy(), 3.0, 11.0, 50.0, 20.0)
+    assert abs(solved - expected).max() <= 1e-10 * abs(expected).max()
+
+
+def test_one_large_resistance_in_a_3x5_array() -> None:
+    """One cell is a thousandth of the others, so that a swap or a flip of rows or columns shows."""
+    g = torch.full((3, 5), 1e-4, dtype=torch.float64)
+    g[2, 3] = 1e-7
+    solved = effective_conductance(g, r_word=50.0, r_bit=20.0, r_source=10.0, r_sink=30.0)
+    expected = nodal(g.numpy(), 50.0, 20.0, 10.0, 30.0)
+    assert abs(solved.numpy() - expected).max() <= 1e-10 * abs(expected).max()
+    assert divmod(int(solved.argmin()), 5) == (2, 3)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-1])
+def test_wires_that_resist_more_than_all_cells(scale: float) -> None:
+    """Megaohms a segment: nearly everything flows through the nearest cells."""
+    g = torch.rand(6, 6, generator=torch.Generator().manual_seed(4), dtype=torch.float64) * scale
+    g[-1] = 0.0
+    solved = effective_conductance(g, r_word=1e6, r_bit=1e6).numpy()
+    expected = nodal(g.numpy(), 1e6, 1e6, 0.0, 0.0)
+    assert abs(solved - expected).max() <= 1e-10 * abs(expected).max()
+
+
+@pytest.mark.parametrize(("size", "g_max"), [(128, 20e-6), (256, 20e-6), (128, 1e-3)])
+def test_float32_is_right_within_its_stated_tolerance(size: int, g_max: float) -> None:
+    g = torch.rand(size, size, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * g_max
+    wires = {"r_word": 1.0, "r_bit": 1.0, "r_source": 100.0, "r_sink": 100.0}
+    exact, single = effective_conductance(g, **wires), effective_conductance(g.float(), **wires)
+    assert single.dtype == torch.float32
+    assert float((single.double() - exact).abs().max() / exact.max()) < 1e-4
+
+
+MEMORY = """
+import resource, torch
+from memristor_plugins.crossbar import effective_conductance
+wires = {"r_word": 1.0, "r_bit": 1.0, "r_source": 100.0, "r_sink": 100.0}
+def gradient(size):
+    g = (torch.rand(size, size, dtype=torch.float64) * 2e-5).requires_grad_()
+    solved = effective_conductance(g, **wires)
+    saved = sum(t.numel() for t in solved.grad_fn.next_functions[0][0].saved_tensors)
+    assert saved == g.numel(), saved
+    solved.sum().backward()
+torch.set_num_threads(1)
+gradient(64)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+gradient(224)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is told in kilobytes on Linux alone")
+def test_the_adjoint_does_not_keep_every_step() -> None:
+    """224 steps of 224 x 224 numbers twice over, S and its sources, would be 180 MB."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 90_000
 
 
 def test_batches_dtypes_and_bad_values() -> None:

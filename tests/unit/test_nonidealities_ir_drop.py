@@ -118,3 +118,48 @@ def test_noise_is_attenuated_with_its_cell() -> None:
     stated = (x.square() @ variance[0, 0, 0, 0].double()).sqrt()
     # The deviation of 4,000 samples is right within 4.4 % (3.9 sigma); the neglected coupling stays below that.
     torch.testing.assert_close(stated, exact, rtol=0.06, atol=0)
+
+
+def test_every_read_of_a_passive_array_is_a_circuit_of_its_own() -> None:
+    """By hand: 20 rows on 8-row arrays, read three at a time; the others conduct a fifth at half the voltage."""
+    torch.manual_seed(0)
+    linear = nn.Linear(20, 3, bias=False)
+    arrays = ["mapping.rows=8", "mapping.columns=7", "mapping.subtract=digital"]
+    sneak = ["nonidealities.sneak.rows_per_read=3", "nonidealities.sneak.selectivity=5"]
+    stack = ["nonideality=[programming,ir_drop,sneak,dac]", "nonidealities.dac.bits=16", *arrays, *sneak, *SET]
+    layer, x = layer_on(linear, *stack), torch.rand(4, 20)
+    calibrate(layer, [x])
+    program(layer, 2)
+    assert layer.chip is not None
+    full = float(layer.ranges.known("input").abs().max())
+    g, low = layer.chip.state.g[:, 0, 0].double(), layer.stack.device.g_min
+    expected = torch.zeros(4, 3, dtype=torch.float64)
+    for first in (0, 8, 16):
+        rows = min(8, 20 - first)
+        array = torch.full((8, 7), low, dtype=torch.float64)
+        array[:rows, :6] = g[:, first : first + rows].permute(1, 2, 0).flatten(1)
+        for start in range(0, rows, 3):
+            some = slice(start, min(rows, start + 3))
+            circuit, v = array / 5, torch.full((4, 8), 0.5 * full, dtype=torch.float64)
+            circuit[some], v[:, some] = array[some], x[:, first + start : first + some.stop].double()
+            # A last read of fewer rows still selects three word lines; those that hold no weight are not driven.
+            spare = slice(some.stop, min(8, start + 3))
+            circuit[spare], v[:, spare] = array[spare], 0.0
+            current = v @ effective_conductance(circuit, **OHM)
+            expected += current[:, 0:6:2] - current[:, 1:6:2]
+    expected = expected * layer.chip.mapped.scale.squeeze().double()
+    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_cells_leak_too() -> None:
+    """One cell a weight: what 4 padding cells at g_min leak stays in every sum."""
+    linear, x = nn.Linear(4, 3, bias=False), torch.rand(4, 4)
+    effects = ["nonideality=[sneak,dac]", "nonidealities.dac.bits=16", "nonidealities.sneak.rows_per_read=4"]
+    layer = layer_on(linear, "mapping=offset", "mapping.rows=8", *effects)
+    calibrate(layer, [x])
+    program(layer, 0)
+    assert layer.chip is not None
+    full, scale = float(layer.ranges.known("input").abs().max()), float(layer.chip.mapped.scale)
+    leak = 4 * layer.stack.device.g_min * 0.5 / 10 * full * scale
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), linear(x) + leak, rtol=0, atol=1e-4)

@@ -1,0 +1,207 @@
+"""Sums turned into codes of a uniform converter and added up: op by op, or in one compiled pass over memory.
+
+The sums of all reads are added as codes, and multiplied by the converter's step once.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.crossbar.noise import NormalSource
+from memristor_plugins.interfaces.normals import SMALL, WINDOW, pool
+
+Shape = tuple[int, int, int, int, int]
+# Below so many sums a compiled pass costs more to call than it saves.
+WORTHWHILE = 1 << 14
+
+
+class Uniform(NamedTuple):
+    """A converter x -> step * round(clip(x, low, high) / step), and whether to compile what it is fused with."""
+
+    low: float
+    high: float
+    step: float
+    compiled: bool
+
+
+def add_codes(
+    total: Tensor | None,
+    raw: Tensor,
+    squares: Tensor | None,
+    gains: Tensor | None,
+    normals: NormalSource,
+    to: Uniform,
+) -> Tensor:
+    """total + the codes of one read's sums, in place where there is a total.
+
+    Args:
+        total: codes so far [batch, pixels, groups * converters, banks, lines], or None for the first read.
+        raw: sums [batch, pixels, groups * converters, banks, nodes, lines], dense; may be overwritten.
+        squares: variances of the read noise, of the same shape, over the squared nominal gain; None: no noise.
+        gains: [batch, banks, nodes]; None: one node, gain one.
+    """
+    if to.compiled and raw.numel() >= WORTHWHILE and _compiles(raw, squares, gains):
+        done = _compiled(total, raw, squares, gains, normals, to)
+        if done is not None:
+            return done
+    sums = weigh(full(raw), gains)
+    if squares is not None:
+        sums = normals.add_(sums, deviation(squares, gains, sums.dtype))
+    sums = sums.clamp_(to.low, to.high).mul_(1.0 / to.step).round_()
+    return sums if total is None else total.add_(sums)
+
+
+def weigh(sums: Tensor, gains: Tensor | None) -> Tensor:
+    """[batch, ..., banks, nodes, lines] -> the same without nodes, weighed by gains [batch, banks, nodes]."""
+    if gains is None:
+        return sums.squeeze(-2)
+    g = spread(gains, sums.dim()).to(sums.dtype)
+    weighed = sums[..., 0, :] * g[..., 0, :]
+    for node in range(1, sums.shape[-2]):
+        weighed = torch.addcmul(weighed, sums[..., node, :], g[..., node, :])
+    return weighed
+
+
+def deviation(squares: Tensor, gains: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Standard deviation of sums whose variances at each node are `squares`."""
+    # Variances are told over the squared nominal gain, which the weights of the nodes add up to.
+    variance = weigh(squares.to(dtype), None if gains is None else gains * gains.sum(dim=-1, keepdim=True))
+    if squares.shape[-2] > 1:
+        variance = variance.clamp_min_(0)  # interpolation weights have either sign
+    return variance.sqrt_()
+
+
+def spread(gains: Tensor, dim: int) -> Tensor:
+    """[batch, banks, nodes] -> [batch, 1, ..., banks, nodes, 1] of `dim` axes."""
+    return gains.reshape(gains.shape[0], *[1] * (dim - 4), *gains.shape[1:], 1)
+
+
+def full(x: Tensor) -> Tensor:
+    """In float32 at least: converters round sums finer than half precision holds them."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+# -- compiled --------------------------------------------------------------------------------------------------------
+
+
+def _pass(
+    total: Tensor | None,
+    raw: Tensor,
+    squares: Tensor | None,
+    gains: Tensor | None,
+    power: Tensor | None,
+    one: Tensor | None,
+    other: Tensor | None,
+    numbers: Tensor,
+) -> Tensor:
+    """`add_codes` as one expression. Noise comes from outside: a compiled region takes no generator.
+
+    Args:
+        gains, power: [batch, 1, banks, nodes, 1], for sums and variances.
+        one, other: normals, mixed by the last two of `numbers`, as `interfaces/normals.py` says.
+        numbers: low, high, 1 / step, cosine, sine.
+    """
+    if gains is None:
+        x = raw.float()
+    else:
+        x = raw[..., 0, :].float() * gains[..., 0, :]
+        for node in range(1, raw.shape[-2]):
+            x = x + raw[..., node, :].float() * gains[..., node, :]
+    if squares is not None and one is not None and other is not None:
+        if power is None:
+            variance = squares.float()
+        else:
+            variance = squares[..., 0, :].float() * power[..., 0, :]
+            for node in range(1, squares.shape[-2]):
+                variance = variance + squares[..., node, :].float() * power[..., node, :]
+        x = x + variance.clamp_min(0).sqrt() * (one * numbers[3] + other * numbers[4])
+    codes = (x.clamp(numbers[0], numbers[1]) * numbers[2]).round()
+    return codes if total is None else total.add_(codes)
+
+
+class _Compiled:
+    """`_pass` under torch.compile, until it fails once."""
+
+    def __init__(self) -> None:
+        self.kernel: Callable[..., Tensor] | None = None
+        self.failed = False
+        self.known: set[Any] = set()
+
+    def __call__(self, *tensors: Tensor | None) -> Tensor | None:
+        """The pass, or None where it cannot be compiled here; warns once."""
+        if self.failed:
+            return None
+        if self.kernel is None:
+            self.kernel = torch.compile(_pass, dynamic=True, fullgraph=True)
+        variant = (torch.is_inference_mode_enabled(), *[t if t is None else (t.dtype, t.dim()) for t in tensors])
+        if variant in self.known:
+            return self.kernel(*tensors)
+        try:
+            # One kernel for each of the variants: with noise or without, of one node or several, in each precision.
+            with torch._dynamo.config.patch(recompile_limit=256):  # type: ignore[no-untyped-call]
+                done = self.kernel(*tensors)
+        except RuntimeError as error:  # what dynamo, inductor and a missing C++ compiler raise
+            self.failed = True
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            warnings.warn(
+                f"compile=true: torch.compile does not work here, layers run eagerly: {reason[:160]}", stacklevel=2
+            )
+            return None
+        self.known.add(variant)
+        return done
+
+
+compiled_pass = _Compiled()
+
+
+def _compiles(raw: Tensor, squares: Tensor | None, gains: Tensor | None) -> bool:
+    """The compiled pass covers these: float32 arithmetic, and normals of one window of the pool."""
+    count = raw.numel() // raw.shape[-2]
+    if raw.dtype == torch.float64 or (gains is None and raw.shape[-2] != 1):
+        return False
+    return squares is None or (raw.device.type == "cpu" and SMALL <= count <= WINDOW)
+
+
+def _compiled(
+    total: Tensor | None,
+    raw: Tensor,
+    squares: Tensor | None,
+    gains: Tensor | None,
+    normals: NormalSource,
+    to: Uniform,
+) -> Tensor | None:
+    batch, pixels, groups, banks, nodes, lines = raw.shape
+    shape: tuple[int, ...] = (batch, pixels * groups, banks, lines)
+    cosine = sine = 0.0
+    one = other = None
+    # Flat where no axis matters, so that one kernel serves all layers.
+    inputs = (batch, pixels * groups, banks, nodes, lines)
+    if gains is None:
+        shape, inputs = (-1,), (-1,)  # type: ignore[assignment]
+    if squares is not None:
+        count = raw.numel() // nodes
+        first, second, angle = normals.window(count)
+        one, other = pool()[first : first + count].view(shape), pool()[second : second + count].view(shape)
+        cosine, sine = math.cos(angle), math.sin(angle)
+    factors = None if gains is None else gains.float()[:, None, :, :, None]
+    power = None if factors is None or squares is None else factors * factors.sum(dim=-2, keepdim=True)
+    numbers = torch.tensor([to.low, to.high, 1.0 / to.step, cosine, sine], device=raw.device)
+    done = compiled_pass(
+        None if total is None else total.view(shape),
+        raw.view(inputs),
+        None if squares is None else squares.view(inputs),
+        factors,
+        power,
+        one,
+        other,
+        numbers,
+    )
+    if done is None:
+        return None
+    return done.view(batch, pixels, groups, banks, lines) if total is None else total

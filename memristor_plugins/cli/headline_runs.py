@@ -23,6 +23,7 @@ from memristor_plugins.crossbar.batchnorm import kept_batchnorm, recalibrate_bat
 from memristor_plugins.crossbar.compensation import Kind, compensate
 from memristor_plugins.crossbar.convert import analog_layers, calibrate, program, running
 from memristor_plugins.crossbar.profile import profile
+from memristor_plugins.datamodules.base import ImageDataModule
 from memristor_plugins.datamodules.images import Splits
 from memristor_plugins.datamodules.loaders import RawBatch
 from memristor_plugins.models.evaluation import accuracy, calibration_batches
@@ -118,10 +119,17 @@ class Subject:
         weights: file that `train` wrote.
         without: effects of the stack that are left out.
         permute: gains of the banks are those of another image of the batch.
+        validation: measured on the validation images, instead of the test images.
     """
 
     def __init__(
-        self, overrides: Sequence[str], weights: Path, *, without: Sequence[str] = (), permute: bool = False
+        self,
+        overrides: Sequence[str],
+        weights: Path,
+        *,
+        without: Sequence[str] = (),
+        permute: bool = False,
+        validation: bool = False,
     ) -> None:
         self.run = built(overrides)
         start_from(self.run.module, str(weights))
@@ -134,7 +142,7 @@ class Subject:
             for layer in analog_layers(self.network).values():
                 layer.stack = layer.train_stack = self.stack
         self.permuted = permute
-        self.test = prepared_test(self.run.data, self.device)
+        self.test = prepared(self.run.data, self.device) if validation else prepared_test(self.run.data, self.device)
         self.calibrated = False
 
     def digital(self) -> float:
@@ -195,6 +203,12 @@ def costs(run: Assembly, count: int) -> tuple[int, float, float]:
     conversions = sum(layer.output_conversions for layer in workload.layers)
     joules = run.estimators["crossbar"].estimate(workload).total_j
     return int(cells), conversions, joules
+
+
+def prepared(data: ImageDataModule, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Validation batches as a network takes them, on a device."""
+    batches = (data.prepare(raw, augment=False) for raw in data.val_dataloader())
+    return [(images.to(device), labels.to(device)) for images, labels in batches]
 
 
 def _device(run: Assembly) -> torch.device:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from memristor_plugins.errors import ConfigError, MemristorError, nearest
 
 TABLES = {
+    "ablation": "what each part of hardware-aware training does to a small network on chips",
     "headline": "static and dynamic networks, digital and on the headline stack, with intervals over seeds",
+    "where-dynamics-pays": "accuracy of static and gated networks against width, cells, conversions and joules",
 }
 KEYS = {
-    "preset": "cpu, gpu or tiny (cpu)",
+    "preset": "of the table: cpu, gpu or tiny (cpu)",
     "output": "folder of the table (outputs/reference/TABLE)",
     "work": "folder of weights and interrupted trainings (outputs/work/TABLE)",
     "minutes": "stop at the first safe point after so many; the same command goes on (no limit)",
@@ -24,7 +27,7 @@ Trains and measures everything that a table holds, one measurement after another
 any point, even killed, the same command goes on where it was.
 
 tables:
-{chr(10).join(f"  {name:<12}{about}" for name, about in TABLES.items())}
+{chr(10).join(f"  {name:<21}{about}" for name, about in TABLES.items())}
 
 options:
 {chr(10).join(f"  {key:<12}{about}" for key, about in KEYS.items())}
@@ -63,23 +66,40 @@ def _reproduce(name: str, arguments: Sequence[str]) -> int:
         raise ConfigError("reproduce", f"'{name}' is no table; {nearest(name, TABLES)}")
     own, settings, shared = _sorted(arguments)
     minutes = _minutes(own.get("minutes"))
-    from memristor_plugins.reproduce.preset import load
-
-    preset = load(f"{name}/{own.get('preset', 'cpu')}", settings)
-    from dataclasses import replace
-
-    from memristor_plugins.cli.headline import Files, Headline
     from memristor_plugins.cli.memory import keep_buffers
 
     keep_buffers()
-    files = Files(Path(own.get("output", f"outputs/reference/{name}")), Path(own.get("work", f"outputs/work/{name}")))
-    seconds = None if minutes is None else 60 * minutes
-    preset = replace(preset, common=[*preset.common, *shared])
-    if Headline(preset, files, seconds, lambda text: print(text, flush=True)).run():
-        print(f"table: {files.output / 'table.md'}")
-        return 0
-    print(f"time is up; the same command goes on. Table so far: {files.output / 'table.md'}")
-    return STOPPED
+    output = Path(own.get("output", f"outputs/reference/{name}"))
+    work = Path(own.get("work", f"outputs/work/{name}"))
+    seconds, preset = None if minutes is None else 60 * minutes, own.get("preset", "cpu")
+    done = (_headline if name == "headline" else _sweep)(name, preset, settings, shared, output, work, seconds)
+    print(f"table: {output / 'table.md'}" + ("" if done else "; time is up, the same command goes on"))
+    return 0 if done else STOPPED
+
+
+def _headline(
+    name: str, preset: str, settings: list[str], shared: list[str], output: Path, work: Path, seconds: float | None
+) -> bool:
+    from memristor_plugins.cli.headline import Files, Headline
+    from memristor_plugins.reproduce.preset import load
+
+    chosen = load(f"{name}/{preset}", settings)
+    chosen = replace(chosen, common=[*chosen.common, *shared])
+    return Headline(chosen, Files(output, work), seconds, _say).run()
+
+
+def _sweep(
+    name: str, preset: str, settings: list[str], shared: list[str], output: Path, work: Path, seconds: float | None
+) -> bool:
+    from memristor_plugins.cli.sweep_table import run_sweep
+    from memristor_plugins.reproduce.sweep import load_sweep
+
+    chosen = load_sweep(name, preset, settings)
+    return run_sweep(replace(chosen, common=[*chosen.common, *shared]), output, work, seconds, _say)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:

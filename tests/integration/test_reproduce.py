@@ -118,3 +118,28 @@ def test_what_cannot_be_run_is_one_line(arguments: list[str], message: str, tmp_
     assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["ablation", "where-dynamics-pays"])
+def test_sweeps_measure_every_line_once(name: str, tmp_path: Path) -> None:
+    command = [MEMRISTOR, "reproduce", name, "preset=tiny", "output=out", "work=work"]
+    for again in (False, True):
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("training" in done.stdout) is not again
+    with (tmp_path / "out" / "lines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [r["point"] for r in rows] == (
+        ["digital", "tuned"] if name == "ablation" else ["static 1", "2 banks 1", "static 2"]
+    )
+    assert all(int(r["cells"]) > 0 and float(r["joules"]) > 0 for r in rows)
+    assert "not run" not in (tmp_path / "out" / "table.md").read_text()
+    assert (tmp_path / "out" / "sweep.png").stat().st_size > 10_000

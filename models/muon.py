@@ -26,7 +26,8 @@ def orthogonalise(matrices: Tensor, steps: int = 3) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    found: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return found
 
 
 class Muon(torch.optim.SGD):

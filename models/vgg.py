@@ -84,9 +84,10 @@ class VGG(nn.Module):
             for index, item in enumerate(block):
                 out = max(1, round(item * width / round_to)) * round_to
                 strategy = Static() if first and static_first else kernel
-                layers.append(ModulatedConv2d(strategy, inputs, out, 3, padding=1))
+                conv = ModulatedConv2d(strategy, inputs, out, 3, padding=1)
                 if init == "dirac":
-                    dirac(layers[-1].kernel.weight)
+                    dirac(conv.kernel.weight)
+                layers.append(conv)
                 if index == place and side > 1:
                     layers.append(nn.MaxPool2d(2))
                     side //= 2

@@ -25,7 +25,7 @@ COSTS = ("network", "width", "cells", "conversions", "joules")
 WIRE_ERRORS = ("network", "seed", "condition", "chip", "accuracy_exact", "accuracy_fast")
 VARIANTS = ("network", "seed", "stack", "without", "chip", "accuracy")
 # Widths of matched networks are multiples of this.
-STEP = 1 / 128
+STEP = 1 / 256
 # Validation images that widths are chosen on: the energy of a random network is that of its conversions.
 SEARCHED = 8
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Any
 
@@ -42,6 +42,7 @@ class Preset:
         digital: overrides of conventional training.
         hardware_aware: overrides of the training on chips, which starts from the digital weights.
         kernels: overrides of each network; matched ones take those of `static`.
+        matched: overrides of the matched statics on top of those, such as finer steps of their widths.
         matched_to: the network whose energy and cells the matched statics have.
         exact_chips: chips whose wires are solved exactly; others take the approximation of training. null: all.
         batchnorm_images: training images that batch norms are re-estimated on, on each chip.
@@ -61,6 +62,7 @@ class Preset:
     digital: list[str]
     hardware_aware: list[str]
     kernels: dict[str, list[str]]
+    matched: list[str] = field(default_factory=list)
     matched_to: str = "heterosynaptic"
     exact_chips: list[int] | None = None
     batchnorm_images: int = 500
@@ -75,7 +77,9 @@ class Preset:
     def base(self, network: str) -> list[str]:
         """Overrides of a network, without its matched width."""
         name = BORROWED.get(network, network)
-        return [*self.common, *self.kernels["static" if name in MATCHED else name]]
+        if name in MATCHED:
+            return [*self.common, *self.kernels["static"], *self.matched]
+        return [*self.common, *self.kernels[name]]
 
 
 def load(path: str, given: Sequence[str]) -> Preset:

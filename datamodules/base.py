@@ -98,6 +98,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             _first(whole.test, self.limit_test, "data.limit_test", "test"),
         )
 
+    def adopt(self, splits: Splits) -> None:
+        """Use images that a module of the same settings, but for the seed, has read; `setup` then reads nothing."""
+        self._splits = splits
+
     @property
     def splits(self) -> Splits:
         """The images in use, after `setup`."""

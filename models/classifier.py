@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,9 +15,14 @@ from torchmetrics.classification import MulticlassAccuracy
 from memristor_plugins.crossbar.convert import analog_layers, analogize, calibrate, running, set_mode
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.errors import ConfigError
-from memristor_plugins.models.hardware import HardwareAware
+from memristor_plugins.models.evaluation import six_views
+from memristor_plugins.models.hardware import HardwareAware, distillation
 from memristor_plugins.models.recipe import Recipe
+from memristor_plugins.models.stem import Whitening
 from memristor_plugins.models.vgg import set_epoch
+
+# Training images that a whitening stem is computed from.
+WHITENED = 5000
 
 
 class ImageClassifier(pl.LightningModule):
@@ -32,6 +38,10 @@ class ImageClassifier(pl.LightningModule):
         seed: of the training noise.
         calibration: gives batches of prepared training images, without augmentation.
         compile: see `analogize`. Of the arrays' arithmetic alone: what Lightning calls and logs stays eager.
+        tta: test the digital network once more, with the logits of six views of each image averaged.
+
+    Attributes:
+        pretrained: weights were given: nothing is set from images before the first step.
     """
 
     def __init__(
@@ -45,11 +55,15 @@ class ImageClassifier(pl.LightningModule):
         seed: int,
         calibration: Callable[[int], Iterable[Tensor]],
         compile: bool = False,
+        tta: bool = False,
     ) -> None:
         super().__init__()
         self.network = analogize(network, stack, compile=compile)
         self.stack, self.recipe, self.hardware = stack, recipe, hardware
         self.overrides, self.seed, self.calibration = overrides, seed, calibration
+        self.tta, self.pretrained = tta, False
+        # In a list: the teacher is no part of this network's state.
+        self.teacher: list[nn.Module] = []
         train_stack = hardware.train_stack(stack)
         for layer in analog_layers(self.network).values():
             layer.train_stack, layer.seed = train_stack, seed
@@ -57,6 +71,7 @@ class ImageClassifier(pl.LightningModule):
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.tta_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [batch, channels, height, width] -> logits [batch, classes]."""
@@ -68,14 +83,26 @@ class ImageClassifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         return self.recipe.configure(self.network, int(self.trainer.estimated_stepping_batches))
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return self.recipe.callbacks()
+
     def on_train_epoch_start(self) -> None:
         set_epoch(self.network, self.current_epoch)
+        if self.global_step == 0 and not self.pretrained:
+            self._whiten()
         if self.on_chips:
-            if self.global_step == 0:
+            if self.global_step == 0 and not self.pretrained:
                 self._settle_batch_norm()
             # Anew at every epoch: ranges of weights that have moved since would saturate.
             self.calibrate(approximate=True)
+            if self.hardware.distill and not self.teacher:
+                self.teacher = [_frozen(self.network)]
             set_mode(self.network, "analog")
+
+    @torch.no_grad()
+    def _whiten(self) -> None:
+        for stem in (m for m in self.network.modules() if isinstance(m, Whitening)):
+            stem.fit(torch.cat(list(self.calibration(WHITENED))).to(self.device))
 
     @torch.no_grad()
     def _settle_batch_norm(self) -> None:
@@ -91,6 +118,7 @@ class ImageClassifier(pl.LightningModule):
         return self.current_epoch >= self.hardware.first_epoch(self.trainer.max_epochs or 1)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.hardware.ramp_up(self.global_step / max(1, int(self.trainer.estimated_stepping_batches)))
         for layer in analog_layers(self.network).values():
             layer.step, layer.rank = self.global_step, self.global_rank
 
@@ -98,6 +126,10 @@ class ImageClassifier(pl.LightningModule):
         images, labels = batch
         logits = self.network(images).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        if self.teacher and self.on_chips:
+            with torch.no_grad():
+                taught = self.teacher[0].to(self.device)(images).float()
+            loss = self.hardware.with_teacher(loss, distillation(logits, taught, self.hardware.distill_temperature))
         self.train_accuracy(logits, labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
@@ -113,6 +145,11 @@ class ImageClassifier(pl.LightningModule):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._score(batch, self.test_accuracy, "test")
+        if self.tta:
+            images, labels = batch
+            with running(self.network, "digital"):
+                self.tta_accuracy(six_views(self.network, images).float(), labels)
+            self.log("test/accuracy_tta", self.tta_accuracy, on_step=False, on_epoch=True)
 
     def _score(self, batch: tuple[Tensor, Tensor], metric: MulticlassAccuracy, stage: str) -> None:
         images, labels = batch
@@ -139,6 +176,19 @@ class ImageClassifier(pl.LightningModule):
         wrong = [n for n in sorted({*saved, *own}) if n not in saved or n not in own or saved[n].shape != own[n].shape]
         if wrong:
             raise ConfigError("ckpt_path", f"is of another network: '{wrong[0]}' differs; give the same overrides")
+        if "memristor_teacher" in checkpoint:
+            teacher = _frozen(self.network)
+            teacher.load_state_dict(checkpoint["memristor_teacher"])
+            self.teacher = [teacher]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["memristor_overrides"] = list(self.overrides)
+        if self.teacher and self.current_epoch + 1 < (self.trainer.max_epochs or 0):
+            checkpoint["memristor_teacher"] = self.teacher[0].state_dict()
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    """The network as it computes digitally now, never to be trained."""
+    frozen = copy.deepcopy(network).eval().requires_grad_(False)
+    set_mode(frozen, "digital")
+    return frozen

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.batchnorm import kept_batchnorm, recalibrate_batchnorm
@@ -40,6 +41,23 @@ def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> fl
         right += int((network(images).argmax(dim=-1) == labels).sum())
         total += len(labels)
     return right / total
+
+
+def six_views(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits averaged over an image and its copies moved by (1, 1) and (-1, -1) pixels, each also mirrored.
+
+    The image itself and its mirror image weigh a quarter each, the moved ones an eighth, as in K. Jordan's published
+    recipe (arXiv:2404.00498, sec. 3.6).
+    """
+
+    def both(x: Tensor) -> Tensor:
+        logits: Tensor = 0.5 * network(x) + 0.5 * network(x.flip(-1))
+        return logits
+
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    height, width = images.shape[-2:]
+    moved = torch.stack([both(padded[..., p : p + height, p : p + width]) for p in (0, 2)]).mean(dim=0)
+    return 0.5 * both(images) + 0.5 * moved
 
 
 def on_chips(

@@ -18,6 +18,7 @@ from memristor_plugins.build import build, build_stack, check_arguments
 from memristor_plugins.crossbar.compensation import Kind
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.datamodules.base import ImageDataModule
+from memristor_plugins.datamodules.images import Splits
 from memristor_plugins.errors import ConfigError, nearest
 from memristor_plugins.interfaces.energy import EnergyEstimator
 from memristor_plugins.models.classifier import ImageClassifier
@@ -43,12 +44,13 @@ class Assembly:
     batchnorm_images: int
 
 
-def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
+def assemble(config: DictConfig, overrides: list[str], splits: Splits | None = None) -> Assembly:
     """Build all of a run.
 
     Args:
         config: as `conf/train.yaml` composes it.
         overrides: what it was composed from; travels with checkpoints.
+        splits: images that another run with the same data has read; None: they are read.
 
     Raises:
         MemristorError: an option that cannot be used, before anything is written.
@@ -69,6 +71,8 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
     }
     for estimator in estimators.values():
         estimator.check()
+    if not isinstance(config.tta, bool):
+        raise ConfigError("tta", f"must be true or false, got {config.tta}")
     recipe = build(config.recipe, "recipe")
     hardware = build(config.hardware, "hardware")
     data: ImageDataModule = build(config.data, "data")
@@ -85,11 +89,15 @@ def assemble(config: DictConfig, overrides: list[str]) -> Assembly:
         seed,
         lambda count: calibration_batches(data, count),
         compiled,
+        bool(config.tta),
     )
     chips, times, precision = evaluation_settings(config)
     compensation, images = correction_settings(config)
-    data.prepare_data()
-    data.setup()
+    if splits is not None:
+        data.adopt(splits)
+    else:
+        data.prepare_data()
+        data.setup()
     return Assembly(data, stack, module, estimators, trainer_arguments, chips, times, precision, compensation, images)
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "run a trained network on other chips, at other times, on another stack",
     "characterize": "the figures that a device paper shows, of any device",
     "fit": "a device's parameters from measurements of it, as a preset",
+    "reproduce": "the published tables from their configs, resumable",
     "plugins": "list the installed plugins, or show one with its parameters and sources",
 }
 USAGE = f"""\
@@ -79,6 +80,10 @@ def _dispatch(arguments: list[str]) -> int:
         from memristor_plugins.cli.fit import main as fit
 
         return fit(rest)
+    if command == "reproduce":
+        from memristor_plugins.cli.reproduce import main as reproduce
+
+        return reproduce(rest)
     if command == "plugins":
         from memristor_plugins.cli.plugins import main as plugins
 
@@ -118,6 +123,11 @@ def _complete(arguments: list[str]) -> int:
         from memristor_plugins.cli.fit import complete as complete_fit
 
         print(" ".join(complete_fit(words[2:])))
+        return 0
+    if command == "reproduce":
+        from memristor_plugins.cli.reproduce import complete as complete_reproduce
+
+        print(" ".join(complete_reproduce(words[2:])))
         return 0
     if command not in COMMANDS:
         return 0

@@ -17,8 +17,10 @@ from rich.console import Console
 
 from memristor_plugins.cli.assemble import Assembly, assemble
 from memristor_plugins.cli.measure import measure
-from memristor_plugins.cli.resume import checkpoint_to_resume
+from memristor_plugins.cli.resume import checkpoint_to_resume, load_checkpoint
 from memristor_plugins.crossbar.convert import explain
+from memristor_plugins.errors import ConfigError
+from memristor_plugins.models.classifier import ImageClassifier
 from memristor_plugins.reporting import table
 from memristor_plugins.tracking.loggers import logger
 from memristor_plugins.tracking.record import RunRecord
@@ -43,6 +45,8 @@ def train(config: DictConfig) -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     built = assemble(config, list(hydra.overrides.task))
+    if config.weights is not None:
+        start_from(built.module, config.weights)
     folder, resumed = checkpoint_to_resume(config, Path(hydra.runtime.output_dir))
     if config.explain:
         table.plans(explain(built.module.network))
@@ -69,6 +73,25 @@ def train(config: DictConfig) -> None:
         }
     )
     Console().print(f"run folder: {_shown(folder)}", highlight=False, soft_wrap=True)
+
+
+def start_from(module: ImageClassifier, path: str) -> None:
+    """Start training from the weights of a checkpoint: digital training first, then on chips.
+
+    Converter ranges that the two stacks have in common are taken over; they are calibrated anew before they are used.
+
+    Raises:
+        ConfigError: there is no checkpoint at `path`, or it is of another network.
+    """
+    saved = load_checkpoint(path, "weights", "give a checkpoint of memristor train")["state_dict"]
+    own = module.state_dict()
+    kept = {n: v for n, v in saved.items() if n in own or ".ranges." not in n}
+    try:
+        module.load_state_dict({**{n: v for n, v in own.items() if ".ranges." in n}, **kept})
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise ConfigError("weights", f"do not fit the network that these overrides compose: {first}") from error
+    module.pretrained = True
 
 
 def _fit(built: Assembly, record: RunRecord, log: Any, resumed: Path | None) -> tuple[dict[str, Any], pl.Trainer]:

@@ -49,20 +49,26 @@ def _scaled(programmed: Programmed, factors: Tensor | None) -> Programmed:
 
 
 def _factors(layer: AnalogLayer, kind: Kind) -> Tensor:
-    """[banks, groups, cols]."""
+    """[banks, groups, cols]; one bank where they share their converters."""
     assert layer.programmed is not None
     chip, stack, cols = layer.programmed.chip, layer.stack, layer.geometry.cols
     if kind == "reference":
         readouts = (layer.read_out(chip, 0.0), layer.programmed.columns.readout)
         then, now = (effective_matrix(layer, replace(r, subtracted=None)) for r in readouts)
-        return _ratio((then * now).sum(dim=-2), now.square().sum(dim=-2))
+        return _ratio(*(_seen(layer, t) for t in ((then * now).sum(dim=-2), now.square().sum(dim=-2))))
     # [planes, banks, groups, lines]: current of each bit line at one volt on every word line, through the wires.
     contexts = [stack.context(t) for t in (0.0, layer.seconds)]
     then, now = (line_currents(stack, chip.conductance(stack, context), context) for context in contexts)
     if kind == "global":
-        return _ratio(then.sum(), now.sum()).expand(*now.shape[1:3], cols)
+        banks = 1 if layer.shared else now.shape[1]
+        return _ratio(then.sum(), now.sum()).expand(banks, now.shape[2], cols)
     outputs = stack.mapping.output_lines(cols)
-    return _ratio(then.sum(dim=0), now.sum(dim=0))[..., outputs]
+    return _ratio(_seen(layer, then.sum(dim=0)), _seen(layer, now.sum(dim=0)))[..., outputs]
+
+
+def _seen(layer: AnalogLayer, banks: Tensor) -> Tensor:
+    """What converters tell apart of [banks, groups, lines]."""
+    return banks.sum(dim=0, keepdim=True) if layer.shared else banks
 
 
 def _ratio(then: Tensor, now: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ def explain(module: nn.Module) -> list[dict[str, str]]:
                 "matrix": f"{layer.geometry.rows} x {layer.geometry.cols}",
                 "banks": str(plan.banks),
                 "bank factors": {
-                    "cells": f"gate, {plan.nodes} node(s)",
+                    "cells": f"gate, {plan.nodes} node(s)" + (", one converter" if layer.shared else ""),
                     "digital": "digital",
                     "none": "-",
                 }[plan.gate],

@@ -119,6 +119,11 @@ class AnalogLayer(nn.Module):
             return False
         return self.kernel.gain_range is not None or self.kernel.gate
 
+    @property
+    def shared(self) -> bool:
+        """One converter sees the sum of all banks' currents."""
+        return self.kernel is not None and self.kernel.shared_lines and self.banks > 1
+
     def _uses_gate(self, stack: Stack) -> bool:
         return self.gated and stack.has(Site.GATE)
 
@@ -146,6 +151,12 @@ class AnalogLayer(nn.Module):
         return self.geometry.to_matrix(self.kernels())
 
     def _check_gains(self) -> None:
+        if self.shared and not self.gated:
+            raise ConfigError(
+                "kernel.shared_lines",
+                f"needs a device with a third terminal, which {type(self.stack.device).__name__} has not: digital "
+                "factors come after the converters",
+            )
         if self.kernel is not None and self.kernel.gate and not self.stack.device.gated:
             warnings.warn(
                 f"layer '{self.name}': kernel.gate=true has no effect on {type(self.stack.device).__name__}, which has "
@@ -402,7 +413,7 @@ class AnalogLayer(nn.Module):
             return [t / volts for t in current.inputs(part * volts, stack.context())]
 
         if self.ranges.must_look(stack):
-            look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True)
+            look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True, shared=self.shared)
             for part in parts:
                 sums.read(terms(part), programmed.columns, look)
         # Nothing that follows tells banks apart.
@@ -413,6 +424,7 @@ class AnalogLayer(nn.Module):
             gains,
             programmed.normals,
             slope=slope is not None,
+            shared=self.shared,
             compiled=self.compiled,
             merged=merged,
         )
@@ -440,7 +452,8 @@ class AnalogLayer(nn.Module):
         offset = subtracted.transpose(0, 1).to(total.dtype)
         if gains is not None:
             total = total * gains.sum(dim=-1).to(total.dtype)[:, None, None, None, :, None]
-        return total * offset
+        total = total * offset
+        return total.sum(dim=-2, keepdim=True) if self.shared else total
 
     def _combine(self, y: Tensor, gains: Tensor | None, digital: Tensor | None, programmed: Programmed) -> Tensor:
         """[batch, height, width, groups, banks, cols] -> [batch, out, height, width], see `_read`."""

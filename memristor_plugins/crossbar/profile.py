@@ -172,13 +172,14 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
     mixed = own.rows * own.out_channels  # weights of the kernel that an image sees
     kernels = layer.kernel.banks if layer.kernel is not None else 1
     aggregated = float(sums.positions * mixed + kernels * mixed) if macs > sums.positions * mixed else macs
-    conversions = float(sums.positions * geometry.groups * lines * mapping.groups * banks * row_tiles * slices)
+    converting = 1 if layer.shared else banks
+    conversions = float(sums.positions * geometry.groups * lines * mapping.groups * converting * row_tiles * slices)
     factored = sums.bank_factors / sums.images
     converters = {site: layer.stack.at(site) for site in (Site.INPUT, Site.SUM, Site.GATE)}
     inputs = converters[Site.INPUT]
     share: int = getattr(converters[Site.SUM], "share", 1)
     arrays = mapping.utilisation(geometry.rows, geometry.cols).arrays * banks * geometry.groups
-    converted = geometry.groups * banks * ceil(geometry.rows / mapping.rows) * mapping.groups
+    converted = geometry.groups * converting * ceil(geometry.rows / mapping.rows) * mapping.groups
     turns = ceil(min(geometry.rows, mapping.rows) / layer.stack.rows_per_read)
     drives = sums.images * sums.positions * geometry.groups * geometry.rows
     energy = None if layer.chip is None else layer.chip.state.energy_j

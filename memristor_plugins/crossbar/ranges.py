@@ -139,6 +139,7 @@ class Ranges(nn.Module):
         *,
         look: bool = False,
         slope: bool = False,
+        shared: bool = False,
         compiled: bool = False,
         merged: bool = False,
     ) -> Finish:
@@ -147,6 +148,7 @@ class Ranges(nn.Module):
         Args:
             look: their range is observed, and nothing converted.
             slope: the derivative with respect to the learned range is wanted.
+            shared: banks share their converters.
             compiled: conversion may be compiled.
             merged: banks may be added up as they are converted.
         """
@@ -160,13 +162,13 @@ class Ranges(nn.Module):
             observe = self._observer(effect)
         elif effect is not None and self.calibrating != "input":
             full = self.known("sum")
-            convert = _converter(effect, stack, chip, full)
+            convert = _converter(effect, stack, chip, full, shared)
             if slope:
                 change = _slope(float(full[0]), float(full[1]))
-            else:
+            elif not shared:
                 numbers = _uniform(effect, stack, chip, full)
                 uniform = None if numbers is None else Uniform(*numbers, compiled, merged)
-        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, uniform)
+        return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, uniform, shared)
 
     def _is_known(self, which: str) -> bool:
         if which == "sum":
@@ -241,7 +243,7 @@ def _fixed(effect: NonIdeality | None) -> tuple[float, float] | None:
 
 
 def _converter(
-    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor
+    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor, shared: bool
 ) -> Callable[[Tensor, int], Tensor]:
     context = replace(stack.context(), full_scale=full_scale)
     drawn = _drawn(effect, stack, chip)
@@ -249,6 +251,8 @@ def _converter(
     def convert(partial: Tensor, read: int) -> Tensor:
         # [numbers, converters, banks, groups, reads, lines] -> [numbers, groups, converters, banks, lines]
         state = None if drawn is None else drawn[..., read, :].permute(0, 3, 1, 2, 4)
+        if shared and state is not None:
+            state = state[..., :1, :]
         converted: Tensor = effect.apply_(partial, state, context)
         return converted
 

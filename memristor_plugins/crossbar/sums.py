@@ -85,6 +85,7 @@ class Finish:
         normals: source of the read noise.
         uniform: what `convert` does, where that is all it does: sums may then be added as codes.
         from_current: sums of all converters -> outputs, see `Mapping.from_current`.
+        shared: the banks' sums are added before they are converted.
     """
 
     gains: Tensor | None
@@ -94,6 +95,7 @@ class Finish:
     normals: NormalSource
     from_current: Callable[[Tensor], Tensor]
     uniform: Uniform | None = None
+    shared: bool = False
 
 
 def read(inputs: list[Tensor], columns: Columns, finish: Finish) -> Tensor:
@@ -103,7 +105,7 @@ def read(inputs: list[Tensor], columns: Columns, finish: Finish) -> Tensor:
         inputs: for each term, what the word lines carry, [batch, channels, height, width].
 
     Returns:
-        [batch, height', width', groups, banks, cols].
+        [batch, height', width', groups, banks, cols]; one bank where they are shared.
     """
     x = inputs[0]
     geometry = columns.geometry
@@ -158,6 +160,8 @@ def _converted(
     if squares is not None:
         with torch.no_grad():
             sums = finish.normals.add_(sums, deviation(squares, gains, sums.dtype))
+    if finish.shared:
+        sums = sums.sum(dim=-2, keepdim=True)
     if finish.observe is None and finish.convert is None:
         return sums
     sums = sums.unflatten(2, columns.shape[:2])

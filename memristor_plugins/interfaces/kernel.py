@@ -78,6 +78,7 @@ class Kernel(nn.Module, ABC):
         parts: equal parts of the input channels that `column` factors tell apart.
         gain_range: (lowest, highest) value that `bank` factors take, where the strategy is trained within a gate's
             range; None where they are free.
+        shared_lines: the bit lines of all banks of an output end in one converter, which sees their sum.
         gate: `bank` factors of any value are applied by the cells' third terminal as far as it reaches: each is a gain
             in [gain_min, 1] times a digital factor, one an image where all banks' gains reach, else one a bank.
         constant: factors are the same for every image.
@@ -87,6 +88,7 @@ class Kernel(nn.Module, ABC):
     factors: frozenset[str] = frozenset({"bank", "output", "input"})
     parts: int = 1
     gain_range: tuple[float, float] | None = None
+    shared_lines: bool = False
     gate: bool = False
     constant: bool = False
 

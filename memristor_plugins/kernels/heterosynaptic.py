@@ -32,6 +32,9 @@ class Heterosynaptic(KernelStrategy):
             float, Param("smallest gain; the default device reaches 0.25", source="assumed", gt=0, le=1)
         ] = 0.26,
         gain_max: Annotated[float, Param("largest gain", source="assumed", gt=0, le=1)] = 1.0,
+        shared_lines: Annotated[
+            bool, Param("banks' bit lines meet at one converter, after each its own termination", source="assumed")
+        ] = False,
         constant: Annotated[
             bool, Param("gains are the same for every image: a control", source="false: they follow the image")
         ] = False,
@@ -40,6 +43,7 @@ class Heterosynaptic(KernelStrategy):
             raise ConfigError("kernel.gain_min", f"must be below kernel.gain_max = {gain_max:g}, got {gain_min:g}")
         self.banks, self.reduction, self.hidden_min = banks, reduction, hidden_min
         self.gain_min, self.gain_max, self.constant = gain_min, gain_max, constant
+        self.shared_lines = shared_lines
 
     def build(self, spec: ConvSpec) -> Kernel:
         return HeterosynapticKernel(spec, self)
@@ -54,6 +58,7 @@ class HeterosynapticKernel(Kernel):
         super().__init__(spec, strategy.banks)
         kaiming_banks(self.weight.data)
         self.gain_range = (strategy.gain_min, strategy.gain_max)
+        self.shared_lines = strategy.shared_lines
         self.constant = strategy.constant
         self.scores: nn.Parameter | None = None
         if strategy.constant:

@@ -18,8 +18,8 @@ class IRDrop(NonIdeality):
 
     I = V G_eff with the exact G_eff of every physical array, padding cells included, solved once a chip, time and gate
     voltage; a read then costs nothing more (`memristor_plugins.wires`). Training steps take an approximation from
-    cumulative sums, whose error is stated there, unless `training=exact`. Read noise of a cell is attenuated as its
-    share of G_eff is, which leaves out what it changes in the other cells' voltages.
+    cumulative sums, whose error is stated there, unless `training=exact`; chips do with `evaluation=fast`. Read noise
+    of a cell is attenuated as its share of G_eff is, which leaves out what it changes in the other cells' voltages.
     """
 
     site = Site.WIRES
@@ -37,19 +37,18 @@ class IRDrop(NonIdeality):
         training: Annotated[
             Literal["fast", "exact"], Param("how a training step solves its arrays", source="cost")
         ] = "fast",
+        evaluation: Annotated[
+            Literal["exact", "fast"], Param("how a chip's arrays are solved; fast: as in training", source="cost")
+        ] = "exact",
     ) -> None:
         self.r_word, self.r_bit, self.r_source, self.r_sink = r_word, r_bit, r_source, r_sink
-        self.training = training
+        self.training, self.evaluation = training, evaluation
 
     def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
         if not any((self.r_word, self.r_bit, self.r_source, self.r_sink)):
             return x
-        if context.training and self.training == "fast":
-            return effective_conductance_fast(
-                x, r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink
-            )
+        ohm = {"r_word": self.r_word, "r_bit": self.r_bit, "r_source": self.r_source, "r_sink": self.r_sink}
+        if (self.training if context.training else self.evaluation) == "fast":
+            return effective_conductance_fast(x, **ohm)
         # In float64: the wires' conductances are a million times the cells'.
-        solved = effective_conductance(
-            x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink
-        )
-        return solved.to(x.dtype)
+        return effective_conductance(x.double(), **ohm).to(x.dtype)

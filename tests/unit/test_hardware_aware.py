@@ -11,7 +11,7 @@ from memristor_plugins.devices.adaptive_2d import Adaptive2D
 from memristor_plugins.errors import ConfigError
 from memristor_plugins.kernels.dynamic import Dynamic
 from memristor_plugins.mappings.differential import Differential
-from memristor_plugins.models.hardware import HardwareAware
+from memristor_plugins.models.hardware import HardwareAware, distillation
 from memristor_plugins.nonidealities.dac import DAC
 from memristor_plugins.nonidealities.programming import Programming
 
@@ -55,3 +55,34 @@ def test_weights_of_analog_layers_are_clipped_and_nothing_else(clip: float | Non
             expected = expected.clamp(-bound, bound)
             assert not torch.equal(expected, before[name])
         torch.testing.assert_close(parameter.detach(), expected)
+
+
+def test_errors_grow_to_their_strength_and_the_stack_of_evaluation_keeps_its_own() -> None:
+    hardware = HardwareAware(start=0.5, ramp=0.4, strength=2.0)
+    stack = hardware.train_stack(STACK)
+    effect = stack.nonidealities["programming"]
+    for progress, share in [(0.0, 0.0), (0.5, 0.0), (0.6, 0.5), (0.7, 1.0), (1.0, 1.0)]:
+        hardware.ramp_up(progress)
+        assert effect.strength == pytest.approx(2.0 * share), progress  # type: ignore[attr-defined]
+    assert STACK.nonidealities["programming"].strength == 1.0  # type: ignore[attr-defined]
+
+
+def test_a_ramp_without_anything_to_scale_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"hardware.ramp: no effect that acts in training has a strength"):
+        HardwareAware(ramp=0.5, effects=["dac"]).train_stack(STACK)
+    with pytest.raises(ConfigError, match=r"hardware.strength: no effect"):
+        HardwareAware(strength=0.5, effects=["dac"]).train_stack(STACK)
+
+
+def test_the_teacher_pulls_towards_its_own_distribution() -> None:
+    teacher = torch.tensor([[2.0, 0.0, -1.0]])
+    assert float(distillation(teacher + 3.0, teacher, 2.0)) == pytest.approx(0.0, abs=1e-6)
+    logits = torch.zeros(1, 3, requires_grad=True)
+    distance = distillation(logits, teacher, 2.0)
+    softened = (teacher / 2).softmax(dim=-1)
+    wanted = 4 * (softened * (softened * 3).log()).sum()
+    torch.testing.assert_close(distance, wanted)
+    distance.backward()
+    torch.testing.assert_close(logits.grad, 2 * (torch.full((1, 3), 1 / 3) - softened))
+    mixed = HardwareAware(distill=0.25).with_teacher(torch.tensor(4.0), torch.tensor(8.0))
+    assert float(mixed) == 5.0

@@ -95,8 +95,10 @@ class Device(ABC):
         includes: effects that its own statistics contain already, each with the effect that switches those on:
             `{"d2d": "programming"}`; selecting both is an error.
         levels: how many conductances a write can ask for; None: not known.
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
     """
 
+    requires_api: ClassVar[int] = 1
     gated: ClassVar[bool] = False
     levels: int | None = None
     read_correlation: ClassVar[Literal["multiply", "image", "evaluation"]] = "multiply"
@@ -124,7 +126,13 @@ class Device(ABC):
 
     @abstractmethod
     def conductance(self, state: CellState, seconds: float) -> Tensor:
-        """Conductance in siemens, `seconds` (>= 0, absolute) after programming; deterministic given the state."""
+        """Conductance in siemens, `seconds` (>= 0, absolute) after programming; deterministic given the state.
+
+        Time 0 is what programming left. A device that was measured over a limited time refuses any other.
+
+        Raises:
+            SimulationError: no measurement or model reaches this time; names the nearest one that does.
+        """
 
     @abstractmethod
     def read_std(self, g: Tensor, state: CellState, seconds: float) -> Tensor | None:
@@ -132,7 +140,10 @@ class Device(ABC):
 
     @abstractmethod
     def current(self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0) -> Tensor:
-        """Current in amperes through cells of low-field conductance `g` at `v` volts (broadcast together)."""
+        """Current in amperes through cells of conductance `g` at `v` volts (broadcast together).
+
+        `g` is what a read sees: I = g V at low field, or at the read voltage where the model is verified there.
+        """
 
     def read(
         self,

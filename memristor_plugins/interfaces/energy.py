@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 #: What an entry of a report states, and what its sums are asked for by.
 Quantity = Literal["energy_j", "latency_s", "area_m2"]
@@ -233,7 +233,13 @@ class CostReport:
 
 
 class EnergyEstimator(ABC):
-    """Turns a measured workload into joules, seconds and square metres."""
+    """Turns a measured workload into joules, seconds and square metres.
+
+    Attributes:
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
+    """
+
+    requires_api: ClassVar[int] = 1
 
     def check(self) -> None:  # noqa: B027 - most estimators run anywhere
         """Raise where this machine cannot give the estimate; called before a run starts."""

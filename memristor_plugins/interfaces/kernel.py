@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -89,8 +90,10 @@ class KernelStrategy(ABC):
 
     Attributes:
         banks: number K of kernels a layer.
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
     """
 
+    requires_api: ClassVar[int] = 1
     banks: int
 
     @abstractmethod

@@ -28,7 +28,7 @@ OWN = "memristor-plugins"
 # A plugin distribution names the package that holds its own `conf/` here: `acme = "acme_devices.conf"`.
 CONFIG_GROUP = "memristor_plugins.conf"
 # Seconds after which the import of somebody's plugin is worth a word.
-SLOW = 5.0
+SLOW = 10.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ COMMANDS = {
     "evaluate": "run a trained network on other chips, at other times, on another stack",
     "characterize": "the figures that a device paper shows, of any device",
     "fit": "a device's parameters from measurements of it, as a preset",
-    "plugins": "list the installed plugins, or show one with its parameters and sources",
+    "plugins": "list, show, check and repair plugins, or start a new one",
 }
 USAGE = f"""\
 usage: memristor COMMAND [ARGUMENTS]

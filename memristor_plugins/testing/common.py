@@ -89,7 +89,9 @@ def units(subject: Subject) -> None:
 @check()
 def docstring(subject: Subject) -> None:
     """The class says in a line what it is, and where its numbers come from"""
-    doc = inspect.getdoc(subject.target) if "__doc__" in vars(subject.target) else None
+    # Its own: that of a parent says what the parent is.
+    own = vars(subject.target).get("__doc__") if isinstance(subject.target, type) else subject.target.__doc__
+    doc = own and inspect.cleandoc(own)
     expect(doc and doc.strip(), "has no docstring of its own")
     first, _, rest = str(doc).partition("\n")
     expect(not rest or not rest.splitlines()[0].strip(), "the first line of the docstring must stand by itself")

@@ -30,8 +30,10 @@ def new(group: str, name: str, folder: str, *, author: str) -> int:
     """
     if group not in GROUPS:
         raise ConfigError("--group", f"no such group '{group}'; {nearest(group, GROUPS)}")
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        better = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "my_plugin"
+    if keyword.iskeyword(name):
+        raise ConfigError("--name", f"'{name}' is a word of Python's own; take another name, such as {name}_cell")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        better = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789") or "my_plugin"
         raise ConfigError("--name", f"'{name}' must be small letters, digits and single underscores, such as {better}")
     if name in registry.names(group):
         owner = registry.find(group, name).distribution

@@ -151,7 +151,11 @@ class AnalogLayer(nn.Module):
     # -- chips -------------------------------------------------------------------------------------------------------
 
     def program(self, chip: int, seconds: float = 0.0) -> None:
-        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again."""
+        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again.
+
+        Raises:
+            SimulationError: what flows without input depends on a range that is not calibrated yet.
+        """
         inputs = self.stack.at(Site.INPUT)
         scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
         if inputs is not None and inputs.offset_in_range:
@@ -233,7 +237,11 @@ class AnalogLayer(nn.Module):
     # -- forward -----------------------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """As the digital layer; `output_size` of transposed convolutions is refused."""
+        """As the digital layer, of the same shapes.
+
+        Raises:
+            SimulationError: `output_size` of transposed convolutions, which is not simulated.
+        """
         if output_size is not None:
             raise SimulationError(
                 f"layer '{self.name}': output_size is not simulated; give the layer output_padding instead"

@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """The convolution that a kernel is built for."""
+    """The convolution that a kernel is built for.
+
+    Args:
+        in_channels, out_channels: channels of input and output.
+        kernel_size: height and width of the kernel.
+        groups: independent convolutions side by side.
+    """
 
     in_channels: int
     out_channels: int

@@ -32,7 +32,13 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """How one layer fills its arrays, in whole arrays and cells; `cells_total` has padding and references too."""
+    """How one layer fills its arrays.
+
+    Args:
+        arrays: whole physical arrays.
+        cells_used: cells that hold a weight.
+        cells_total: cells of these arrays, padding and references too.
+    """
 
     arrays: int
     cells_used: int
@@ -73,7 +79,7 @@ class Mapping(ABC):
 
     @abstractmethod
     def to_effective(self, g: Tensor, scale: Tensor) -> Tensor:
-        """What each converter sees of conductances `g` [planes, ..., rows, lines], in weight units.
+        """What each converter sees of conductances `g` [planes, ..., rows, lines] (siemens), in weight units.
 
         Returns [groups, ..., rows, lines]. Linear in g, so that errors of g pass through.
         """

@@ -195,7 +195,18 @@ def run(
     expected_failures: Mapping[str, str] | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> tuple[Result, ...]:
-    """All checks of a plugin's group; see `check_plugin` for the arguments."""
+    """All checks of a plugin's group, whatever they find.
+
+    Args:
+        plugin, expected_failures, parameters: as of `check_plugin`.
+
+    Returns:
+        One result a check.
+
+    Raises:
+        PluginError: no such plugin or check, or the plugin cannot be imported.
+        ConfigError: a parameter that it does not take, or one that must be given.
+    """
     tested, expected = subject(plugin, parameters), dict(expected_failures or {})
     checks = checks_of(tested.group)
     for name, reason in expected.items():

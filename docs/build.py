@@ -17,7 +17,7 @@ import pdoc
 import pdoc.render
 
 HERE = Path(__file__).parent
-MODULES = ("memristor_plugins.api", "memristor_plugins.testing")
+MODULES = {"memristor_plugins.api": "API reference", "memristor_plugins.testing": "Testing kit"}
 PAGES = {
     "index": ("plugins/README.md", "Write a plugin"),
     "device": ("plugins/device.md", "A device"),
@@ -66,7 +66,7 @@ def build(target: Path) -> list[Path]:
 
 def _links(current: str) -> str:
     guides = [(f"{name}.html", title, name == current) for name, (_, title) in PAGES.items()]
-    reference = [(f"api/{m.replace('.', '/')}.html", m, False) for m in MODULES]
+    reference = [(f"api/{m.replace('.', '/')}.html", title, False) for m, title in MODULES.items()]
     return "".join(
         f'<a href="{href}"{" class=here" if here else ""}>{title}</a>' for href, title, here in guides + reference
     )

@@ -86,17 +86,17 @@ def _list(group: str | None, as_json: bool) -> int:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    table.add_column(no_wrap=True, style="dim")
     for name in GROUPS if group is None else [group]:
         table.add_row(Text(name, "bold cyan"), Text(GROUPS[name].about, "italic"))
         for plugin in (p for p in found if p.group == name):
-            origin = "built-in" if plugin.builtin else f"{plugin.distribution} {plugin.version}"
-            told = Text(plugin.summary)
+            lines = [Text(plugin.summary)] if plugin.summary else []
+            if not plugin.builtin:
+                lines.append(Text(f"from {plugin.distribution} {plugin.version}", "dim"))
             if (problem := plugin.problem) is not None:
-                told.append(f"{chr(10) if plugin.summary else ''}! {problem}", "yellow")
-            table.add_row(Text(f"  {plugin.name}", "green"), told, Text(origin))
-            for rival in plugin.rivals:
-                table.add_row("", Text(_rival(plugin, rival), "yellow"), Text(_owner(rival)))
+                lines.append(Text(f"! {problem}", "yellow"))
+            elif plugin.rivals:
+                lines.append(Text(f"! also claimed by {' and '.join(map(_owner, plugin.rivals))}, in vain", "yellow"))
+            table.add_row(Text(f"  {plugin.name}", "green"), Text("\n").join(lines))
         table.add_row()
     out = console()
     out.print(table)
@@ -106,7 +106,8 @@ def _list(group: str | None, as_json: bool) -> int:
     wrong = f", {refused} refused (memristor plugins doctor)" if refused else ""
     out.print(
         f"{count(len(found), 'plugin')} in {groups} from {distributions}{wrong}; "
-        "memristor plugins show GROUP/NAME tells the parameters"
+        "memristor plugins show GROUP/NAME tells the parameters",
+        markup=False,
     )
     return 0
 
@@ -190,11 +191,6 @@ def _find(name: str) -> Plugin:
 def _record(plugin: Plugin) -> dict[str, Any]:
     record = {key: getattr(plugin, key) for key in ("group", "name", "distribution", "version", "summary", "problem")}
     return record | {"also": [_owner(rival) for rival in plugin.rivals]}
-
-
-def _rival(plugin: Plugin, rival: EntryPoint) -> str:
-    """What becomes of another distribution's claim to a name."""
-    return f"! {rival.value} is not reachable: the name is {'built-in' if plugin.builtin else 'claimed twice'}"
 
 
 def _owner(rival: EntryPoint) -> str:

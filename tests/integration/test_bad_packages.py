@@ -89,7 +89,8 @@ def test_list_is_complete_and_instant(crowded: Environment) -> None:
     assert seconds < 10
     names = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and line.strip()}
     assert set(THIRD) | set(registry.names("device")) <= names
-    assert "claimed twice" in done.stdout
+    assert "device=twice is claimed by acme-" in done.stdout
+    assert "! also claimed by acme-usurper 1.0, in vain" in done.stdout
     assert "needs plugin API 2" in done.stdout
     assert "2 refused (memristor plugins doctor)" in " ".join(done.stdout.split())
 

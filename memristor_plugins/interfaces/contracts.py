@@ -35,5 +35,6 @@ def breach(target: Any, group: str) -> str | None:
     if not issubclass(target, CONTRACTS[group]):
         return f"is no subclass of memristor_plugins.api.{contract}"
     if inspect.isabstract(target):
-        return f"leaves {', '.join(sorted(target.__abstractmethods__))} of {contract} unimplemented"
+        missing = sorted(getattr(target, "__abstractmethods__", ()))
+        return f"leaves {', '.join(missing)} of {contract} unimplemented"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -85,7 +86,7 @@ def runs_here(estimator: EnergyEstimator) -> None:
         raise CheckSkipped(f"cannot estimate on this machine: {error}") from error
 
 
-BEHAVIOURS = {
+BEHAVIOURS: dict[str, Callable[[Any], Any]] = {
     "device": _device,
     "nonideality": _nonideality,
     "mapping": _mapping,

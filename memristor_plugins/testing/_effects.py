@@ -118,7 +118,8 @@ def bench(
 
 def conductances(result: Any) -> Tensor:
     """The conductances of what an effect returned."""
-    return result.g if isinstance(result, CellState) else result  # type: ignore[no-any-return]
+    seen: Tensor = result.g if isinstance(result, CellState) else result
+    return seen
 
 
 def neutral(effect: NonIdeality) -> Mapping[str, Any]:

@@ -138,7 +138,8 @@ def stack_for(effect: NonIdeality, name: str) -> Stack:
     """
     refusals = []
     for device in (Adaptive2D(), Generic(), Ideal()):
-        for others in ({}, {"dac": DAC()}, {"dac": DAC(), "adc": ADC()}):
+        choices: tuple[dict[str, NonIdeality], ...] = ({}, {"dac": DAC()}, {"dac": DAC(), "adc": ADC()})
+        for others in choices:
             if effect.site in (Site.INPUT, Site.SUM):
                 others = {n: e for n, e in others.items() if e.site is not effect.site}
             if effect.site in (Site.GATE_COUPLING, Site.GATE_NOISE):

@@ -170,16 +170,27 @@ def global_generators(subject: Subject) -> None:
     """It draws from the generators that it is given, never from a global one"""
     instance = subject.make()
     results = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
-        before = (torch.get_rng_state(), np.random.get_state()[2], random.getstate())
-        results.append(copied(behaviour(subject, instance)))
-        expect(torch.equal(before[0], torch.get_rng_state()), "draws from torch's global generator")
-        expect(before[1] == np.random.get_state()[2], "draws from numpy's global generator")
-        expect(before[2] == random.getstate(), "draws from Python's global generator")
+    numpy_before, python_before = np.random.get_state(), random.getstate()
+    try:
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            before = copied(_global_states())
+            results.append(copied(behaviour(subject, instance)))
+            for name, old, new in zip(("torch", "numpy", "Python"), before, _global_states(), strict=True):
+                expect(torch.equal(old, new), f"draws from the global generator of {name}")
+    finally:
+        np.random.set_state(numpy_before)
+        random.setstate(python_before)
     expect(same(*results), "the result depends on a global generator")
+
+
+def _global_states() -> list[torch.Tensor]:
+    """Of torch, numpy and Python."""
+    place: Any = np.random.get_state()
+    numpy_state = torch.tensor([*map(int, place[1]), place[2], place[3]])
+    return [torch.get_rng_state(), numpy_state, torch.tensor(random.getstate()[1])]
 
 
 def _required(subject: Subject) -> bool:

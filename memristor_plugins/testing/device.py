@@ -9,6 +9,7 @@ from memristor_plugins import registry
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.errors import SimulationError
 from memristor_plugins.interfaces.device import CellState, Device
+from memristor_plugins.interfaces.nonideality import NonIdeality
 from memristor_plugins.nonidealities.drift import Drift
 from memristor_plugins.nonidealities.programming import Programming
 from memristor_plugins.nonidealities.read_noise import ReadNoise
@@ -359,11 +360,11 @@ def same_on_every_processor(subject: Subject) -> None:
 def device_trains(subject: Subject) -> None:
     """A small network trains a batch on it and runs on its chips"""
     device: Device = subject.instance
-    effects = {"programming": Programming(), "drift": Drift()}
+    effects: dict[str, NonIdeality] = {"programming": Programming(), "drift": Drift()}
     g = middle(device, 4)
     std = device.read_std(g, device.hold(g, generator=seeded(1)), 0.0)
     if std is not None and device.read_correlation == "multiply":
-        effects["read_noise"] = ReadNoise()  # type: ignore[assignment]
+        effects["read_noise"] = ReadNoise()
     wrong = train_one_batch(small(), Stack(device, array_mapping(), effects))
     expect(not wrong, "; ".join(wrong))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-from memristor_plugins.interfaces.energy import CostReport, EnergyEstimator, WorkloadProfile
+from memristor_plugins.interfaces.energy import CostReport, EnergyEstimator, LayerProfile, WorkloadProfile
 from memristor_plugins.testing._behaviour import runs_here
 from memristor_plugins.testing._core import Subject, check, expect
 from memristor_plugins.testing._samples import workload
@@ -81,16 +82,18 @@ def more_work_costs_more(subject: Subject) -> None:
     """A second copy of every layer, and twice the work in each, cost no less"""
     once = report_of(subject).total_j
     profile = workload()
-    twins = tuple(replace(layer, name=f"{layer.name}") for layer in profile.layers)
-    longer = report_of(subject, replace(profile, layers=profile.layers + twins, digital_ops=2 * profile.digital_ops))
+    longer = report_of(
+        subject, replace(profile, layers=profile.layers + profile.layers, digital_ops=2 * profile.digital_ops)
+    )
     expect(longer.total_j > 1.2 * once, f"twice the layers cost {longer.total_j / once:.3f} times as much")
-    busier = tuple(replace(layer, **{n: _twice(getattr(layer, n)) for n in COUNTS}) for layer in profile.layers)
+    busier = tuple(_twice(layer) for layer in profile.layers)
     busy = report_of(subject, replace(profile, layers=busier, digital_ops=2 * profile.digital_ops))
     expect(busy.total_j > once, f"twice the work in each layer costs {busy.total_j / once:.3f} times as much")
 
 
-def _twice(count: float | int) -> float | int:
-    return 2 * count
+def _twice(layer: LayerProfile) -> LayerProfile:
+    counts: dict[str, Any] = {name: 2 * getattr(layer, name) for name in COUNTS}
+    return replace(layer, **counts)
 
 
 @check("energy")

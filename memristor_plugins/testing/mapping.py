@@ -11,6 +11,7 @@ from memristor_plugins.devices.adaptive_2d import Adaptive2D
 from memristor_plugins.devices.ideal import Ideal
 from memristor_plugins.errors import SimulationError
 from memristor_plugins.interfaces.mapping import Mapped, Mapping
+from memristor_plugins.interfaces.nonideality import NonIdeality
 from memristor_plugins.nonidealities.adc import ADC
 from memristor_plugins.nonidealities.dac import DAC
 from memristor_plugins.nonidealities.programming import Programming
@@ -181,9 +182,9 @@ def ideal_layer(subject: Subject) -> None:
     """A network on ideal cells computes what it did, with converters of 16 bits where the mapping needs them"""
     mapping: Mapping = subject.make()
     network, x = static_network().eval(), images()
-    effects: dict[str, object] = {}
-    for effects in ({}, {"dac": DAC(16, range="max"), "adc": ADC(16, range="max")}):
-        analog = analogize(network, Stack(Ideal(), mapping, effects)).eval()  # type: ignore[arg-type]
+    converters: dict[str, NonIdeality] = {"dac": DAC(16, range="max"), "adc": ADC(16, range="max")}
+    for effects in ({}, converters):
+        analog = analogize(network, Stack(Ideal(), mapping, effects)).eval()
         try:
             calibrate(analog, [x])
             program(analog)

@@ -82,12 +82,12 @@ def more_work_costs_more(subject: Subject) -> None:
     """A second copy of every layer, and twice the work in each, cost no less"""
     once = report_of(subject).total_j
     profile = workload()
-    longer = report_of(
-        subject, replace(profile, layers=profile.layers + profile.layers, digital_ops=2 * profile.digital_ops)
-    )
+    doubled = replace(profile, digital_ops=2 * profile.digital_ops)
+    twins = tuple(replace(layer, name=f"{layer.name}_again") for layer in profile.layers)
+    longer = report_of(subject, replace(doubled, layers=profile.layers + twins))
     expect(longer.total_j > 1.2 * once, f"twice the layers cost {longer.total_j / once:.3f} times as much")
     busier = tuple(_twice(layer) for layer in profile.layers)
-    busy = report_of(subject, replace(profile, layers=busier, digital_ops=2 * profile.digital_ops))
+    busy = report_of(subject, replace(doubled, layers=busier))
     expect(busy.total_j > once, f"twice the work in each layer costs {busy.total_j / once:.3f} times as much")
 
 

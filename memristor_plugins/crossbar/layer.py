@@ -186,6 +186,9 @@ class AnalogLayer(nn.Module):
 
         Args:
             approximate: effects may approximate as they do in a training step.
+
+        Raises:
+            SimulationError: what flows without input depends on a range that is not calibrated yet.
         """
         inputs = self.stack.at(Site.INPUT)
         scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
@@ -271,7 +274,11 @@ class AnalogLayer(nn.Module):
     # -- forward -----------------------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """As the digital layer; `output_size` of transposed convolutions is refused."""
+        """As the digital layer, of the same shapes.
+
+        Raises:
+            SimulationError: `output_size` of transposed convolutions, which is not simulated.
+        """
         if output_size is not None:
             raise SimulationError(
                 f"layer '{self.name}': output_size is not simulated; give the layer output_padding instead"

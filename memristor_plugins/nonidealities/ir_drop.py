@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class IRDrop(NonIdeality):
     """
 
     site = Site.WIRES
+    neutral: ClassVar[Mapping[str, Any]] = {"r_word": 0.0, "r_bit": 0.0, "r_source": 0.0, "r_sink": 0.0}
 
     def __init__(
         self,

@@ -219,7 +219,7 @@ def _window(rest: Array) -> int:
     """Lags to sum over: Andrews' rule for the Bartlett kernel, from the lag-1 correlation; at most a quarter."""
     rho, count = _lag_1(rest), len(rest)
     alpha = 4 * rho**2 / ((1 - rho) ** 2 * (1 + rho) ** 2)
-    return min(math.ceil(1.1447 * (alpha * count) ** (1 / 3)), count // 4)
+    return min(math.ceil(1.1447 * math.cbrt(alpha * count)), count // 4)
 
 
 def _long_run(scores: Array, window: int) -> Array:

@@ -78,7 +78,7 @@ def sweep(table: Table, *, average: bool = True, skip: int = 1) -> Sweep:
     currents = stacked(current)
     step = float(np.mean(np.diff(time)))
     return Sweep(
-        step * np.arange(length),
+        step * np.arange(length, dtype=np.float64),
         stacked(voltage).mean(0),
         currents.mean(0),
         None if gate is None else stacked(gate).mean(0),

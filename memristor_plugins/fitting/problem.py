@@ -101,8 +101,9 @@ class SweepProblem(Problem):
 
     def coarse(self, values: Mapping[str, Array]) -> Array:
         rough = self.rough
-        weight = np.sqrt(len(self.model.sweep.time) / len(rough.sweep.time))
-        return weight * (rough.currents(values) - rough.sweep.current) / self.scale
+        weight = float(np.sqrt(len(self.model.sweep.time) / len(rough.sweep.time)))
+        rest = rough.currents(values) - rough.sweep.current
+        return np.asarray(weight / self.scale * rest, dtype=np.float64)
 
     def overlay(self, values: Mapping[str, float]) -> Overlay:
         sweep = self.model.sweep

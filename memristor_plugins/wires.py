@@ -50,9 +50,20 @@ def effective_conductance(
     Raises:
         SimulationError: a conductance or resistance that is negative or not a number.
     """
-    for name, ohm in (("r_word", r_word), ("r_bit", r_bit), ("r_source", r_source), ("r_sink", r_sink)):
-        if not 0 <= ohm < float("inf"):
-            raise SimulationError(f"{name} must be >= 0 ohm and finite, got {ohm:g}")
+    ohm = check(g, r_word, r_bit, r_source, r_sink)
+    arrays = g.reshape(-1, *g.shape[-2:])
+    solved: Tensor = _Exact.apply(arrays, ohm)  # type: ignore[no-untyped-call]
+    return solved.reshape(g.shape)
+
+
+Ohm = tuple[float, float, float, float]
+
+
+def check(g: Tensor, r_word: float, r_bit: float, r_source: float, r_sink: float) -> Ohm:
+    """Refuse what is no array of conductances, or no resistance; returns the four resistances."""
+    for name, value in (("r_word", r_word), ("r_bit", r_bit), ("r_source", r_source), ("r_sink", r_sink)):
+        if not 0 <= value < float("inf"):
+            raise SimulationError(f"{name} must be >= 0 ohm and finite, got {value:g}")
     if g.dim() < 2 or not g.is_floating_point():
         raise SimulationError(f"g must be real conductances [..., rows, cols], got {g.dtype} {list(g.shape)}")
     good = (g >= 0) & g.isfinite()
@@ -61,12 +72,7 @@ def effective_conductance(
         raise SimulationError(
             f"g{where} is {float(g[tuple(where)].detach()):g} S; conductances must be >= 0 and finite"
         )
-    arrays = g.reshape(-1, *g.shape[-2:])
-    solved: Tensor = _Exact.apply(arrays, (r_word, r_bit, r_source, r_sink))  # type: ignore[no-untyped-call]
-    return solved.reshape(g.shape)
-
-
-Ohm = tuple[float, float, float, float]
+    return r_word, r_bit, r_source, r_sink
 
 
 class _Exact(torch.autograd.Function):

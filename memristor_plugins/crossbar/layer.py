@@ -150,8 +150,11 @@ class AnalogLayer(nn.Module):
 
     # -- chips -------------------------------------------------------------------------------------------------------
 
-    def program(self, chip: int, seconds: float = 0.0) -> None:
-        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again."""
+    def program(self, chip: int, seconds: float = 0.0, *, power: bool = False) -> None:
+        """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again.
+
+        With `power`, arrays with resistive wires are solved for what their sources deliver, too: for a profile.
+        """
         inputs = self.stack.at(Site.INPUT)
         scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
         if inputs is not None and inputs.offset_in_range:
@@ -178,18 +181,18 @@ class AnalogLayer(nn.Module):
             self._written = weights.clone()
         self.programmed = Programmed(
             cells,
-            sums.columns(self.geometry, plan.reads, self.read_out(cells, seconds), weights.dtype),
+            sums.columns(self.geometry, plan.reads, self.read_out(cells, seconds, power=power), weights.dtype),
             NormalSource(derive(chip, self.name, f"read/{seconds:g}")),
             derive(chip, self.name, f"gate/{seconds:g}"),
         )
         self.seconds = seconds
 
-    def read_out(self, chip: LayerChip, seconds: float) -> Readout:
+    def read_out(self, chip: LayerChip, seconds: float, *, power: bool = False) -> Readout:
         """What the converters see of a chip of this layer `seconds` after programming."""
         gate, nodes = self.stack.at(Site.GATE), None
         if gate is not None and self._uses_gate(self.stack):
             nodes = gate_nodes(self.stack.device.gain_min, gate.nodes).to(chip.state.g).expand(self.banks, -1)
-        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=self.ranges.known("input"))
+        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=self.ranges.known("input"), power=power)
 
     @property
     def calibrating(self) -> Phase:

@@ -9,6 +9,7 @@ from torch import Tensor
 from memristor_plugins.interfaces.nonideality import Context, NonIdeality, Site
 from memristor_plugins.interfaces.parameter import Param
 from memristor_plugins.wires import effective_conductance, effective_conductance_fast
+from memristor_plugins.wires_power import source_admittance
 
 HEADLINE = "headline stack (assumed)"
 
@@ -48,3 +49,9 @@ class IRDrop(NonIdeality):
         # In float64: the wires' conductances are a million times the cells'.
         solved = solve(x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink)
         return solved.to(x.dtype)
+
+    def circuit(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        solved, admittance = source_admittance(
+            x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink
+        )
+        return solved.to(x.dtype), admittance

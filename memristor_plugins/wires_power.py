@@ -1,0 +1,65 @@
+"""What the sources of arrays with resistive wires deliver: their admittance, from the elimination of `wires.py`.
+
+Below word line i the arrays above are a circuit with two sides, its sources at voltages v and its bit lines at w:
+
+    bit lines  d = s_i v - S_i w          sources  j = A_i v - s_i^T w
+
+(reciprocity gives the second s_i). Through a segment of resistance r the bit lines' voltage becomes w + r d, so that
+
+    A_{i+1} = A_i - r s_i^T M s_i,   M = (I + r S_i)^-1,
+
+and the next word line adds its own 1^T Y 1 on the diagonal. M s_i is a part of what the elimination computes anyway.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.wires import _downward, _parts, _through, _word_lines, check
+
+
+def source_admittance(
+    g: Tensor, *, r_word: float, r_bit: float, r_source: float = 0.0, r_sink: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Effective conductances, and the admittance that the sources see: v^T A v is the power that they deliver.
+
+    All of it is dissipated: in the cells, both lines' segments, the drivers and the terminations. Ohmic cells.
+
+    Args:
+        g: cell conductances [..., rows, cols], siemens, >= 0; float32 or float64, in whose precision it is solved.
+        r_word, r_bit, r_source, r_sink: as of `effective_conductance`, ohm, >= 0.
+
+    Returns:
+        g_eff [..., rows, cols] as of `effective_conductance`, and A [..., rows, rows], siemens, symmetric positive
+        semidefinite: the currents j = A v into the word lines while the bit lines' ends are at ground. Without
+        resistance A = diag(sum of each word line's g).
+
+    Raises:
+        SimulationError: a conductance or resistance that is negative or not a number.
+    """
+    ohm = check(g, r_word, r_bit, r_source, r_sink)
+    arrays = g.reshape(-1, *g.shape[-2:])
+    solved = [_solve(part, ohm) for part in _parts(arrays)]
+    effective, admittance = (torch.cat(of) for of in zip(*solved, strict=True))
+    return effective.reshape(g.shape), admittance.reshape(*g.shape[:-1], g.shape[-2])
+
+
+def _solve(g: Tensor, ohm: tuple[float, float, float, float]) -> tuple[Tensor, Tensor]:
+    r_word, r_bit, r_source, r_sink = ohm
+    rows = g.shape[-2]
+    power = g.new_zeros(*g.shape[:-1], rows)
+    if not g.numel():
+        return g.clone(), power
+    above: Tensor | None = None
+    matrix = g.new_zeros(())
+    sources = g
+    for i, below in enumerate(_downward(_word_lines(g, r_word, r_source), r_bit)):
+        matrix, sources = below
+        if above is not None:
+            power[..., :i, :i].baddbmm_(above.mT, sources[..., :i], alpha=-r_bit)
+        power[..., i, i] = sources[..., i].sum(dim=-1)
+        above = sources
+    out = _through(matrix, sources, r_bit + r_sink)
+    power.baddbmm_(sources.mT, out, alpha=-(r_bit + r_sink))
+    return out.mT, (power + power.mT).mul_(0.5)

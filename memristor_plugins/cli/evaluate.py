@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
+from torch import nn
 
 from memristor_plugins.cli.assemble import assemble
 from memristor_plugins.cli.hydra_run import run
@@ -27,7 +28,7 @@ from memristor_plugins.reporting import table
 from memristor_plugins.tracking.record import RunRecord
 
 # Overrides of a training run that say nothing about the network. Of the trainer's the precision does.
-NOT_THE_NETWORK = ("hydra", "ckpt_path", "logger", "explain", "trainer", "checkpoint")
+NOT_THE_NETWORK = ("hydra", "ckpt_path", "logger", "explain", "trainer", "checkpoint", "objective")
 PRECISION = ("trainer", "trainer.precision")
 # Overrides that choose what converter ranges are calibrated on.
 STACK = ("experiment", "stack", "device", "mapping", "nonideality", "nonidealities", "hardware")
@@ -52,11 +53,7 @@ def evaluate(config: DictConfig) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     hydra = HydraConfig.get()
     built = assemble(config, list(hydra.overrides.task))
-    try:
-        built.module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
-        raise ConfigError("checkpoint", f"does not fit the network that these overrides compose: {first}") from error
+    fits(built.module, checkpoint["state_dict"])
     if config.explain:
         table.plans(explain(built.module.network))
     record = RunRecord(Path(hydra.runtime.output_dir))
@@ -77,10 +74,28 @@ def evaluate(config: DictConfig) -> None:
         trainer.test(built.module, datamodule=built.data, verbose=False)
     metrics: dict[str, Any] = {k: float(v) for k, v in trainer.callback_metrics.items()}
     # Another stack's sums have another range.
-    if not built.module.calibrated or _stack(checkpoint["memristor_overrides"]) != _stack(hydra.overrides.task):
+    if not built.module.calibrated or not same_stack(checkpoint["memristor_overrides"], hydra.overrides.task):
         built.module.calibrate()
     measure(built, record, metrics, trainer.strategy.root_device, quick=False)
     Console().print(f"run folder: {record.folder}", highlight=False, soft_wrap=True)
+
+
+def fits(module: nn.Module, state: dict[str, Any]) -> None:
+    """Load a checkpoint's weights.
+
+    Raises:
+        ConfigError: they are another network's.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise ConfigError("checkpoint", f"does not fit the network that these overrides compose: {first}") from error
+
+
+def same_stack(recorded: Sequence[str], given: Sequence[str]) -> bool:
+    """Both compose the same stack, so that converter ranges of one hold for the other."""
+    return _stack(recorded) == _stack(given)
 
 
 def recompose(arguments: list[str]) -> list[str]:

@@ -131,7 +131,7 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tens
     if reading.gains is not None:
         _observe_gate(sums, layer, reading.gains.sum(dim=-1))
     sums.drives += float(squares.sum())
-    sums.nonzero += float(row_sums(geometry, (x != 0).to(x.dtype)).sum()) * geometry.cols
+    sums.nonzero += float(row_sums(geometry, x != 0).sum()) * geometry.cols
     sums.ones += _ones(layer, x, full)
     factors = reading.modulation
     sums.factors += x.numel() if factors.input is not None else 0
@@ -180,7 +180,8 @@ def _ones(layer: AnalogLayer, x: Tensor, full: float) -> float:
         return 0.0
     signed = bool((layer.ranges.known("input") < 0).any())
     codes = (x.abs() * ((2 ** (bits - signed) - 1) / full)).round_().to(torch.int32)
-    return float(sum(int(((codes >> bit) & 1).sum()) for bit in range(bits)))
+    found = torch.bincount(codes.flatten()).tolist()
+    return float(sum(count * code.bit_count() for code, count in enumerate(found)))
 
 
 def _observe_gate(sums: _Sums, layer: AnalogLayer, gains: Tensor) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memristor_plugins.energy.comparison import against, batches, levels
 from memristor_plugins.interfaces.energy import CostReport
@@ -159,9 +159,38 @@ def sensitivity(path: Path, variations: Sequence[Variation], caption: Sequence[s
         axes.set_yticks(range(len(ranked)), [v.setting for v in ranked], fontsize=8)
         reach = max(max(v.ratios[boundary]) for v in variations), min(min(v.ratios[boundary]) for v in variations)
         span = max(reach[0] - reach[1], 0.02)
-        axes.set_xlim(min(reach[1], 1) - 0.45 * span, max(reach[0], 1) + 0.45 * span)
+        axes.set_xlim(min(reach[1], 1) - 0.6 * span, max(reach[0], 1) + 0.5 * span)
         axes.set_xticks([t for t in axes.get_xticks() if t >= 0 and axes.get_xlim()[0] <= t <= axes.get_xlim()[1]])
         axes.set_xlabel("energy over that with the setting as it is")
         axes.set_title(boundary, fontsize=9)
     figure.suptitle(f"{data}: what matters most, one setting at a time", fontsize=9)
+    figure.savefig(path)
+
+
+def sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Accuracy against the energy of an inference, one point a finished job of a sweep.
+
+    Accuracy is the mean on chips at the first time, where there are chips, else digital. Nothing is drawn before two
+    jobs have told both.
+    """
+    on_chips = next((key for row in rows for key in row if key.startswith("chips/accuracy_mean_")), "test/accuracy")
+    energies = [key for row in rows for key in row if key.startswith("energy/") and key.endswith("_full_system_j")]
+    points = [
+        (float(row[energies[0]]), 100 * float(row[on_chips]), str(row["settings"]))
+        for row in rows
+        if energies and energies[0] in row and on_chips in row
+    ]
+    if len(points) < 2:
+        return
+    figure = _canvas(6.4, 4.2, [f"One point a job: {on_chips} against {energies[0]} of results.csv."])
+    axes = figure.subplots()
+    axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color=COLOURS[0], zorder=3)
+    for x, y, told in points:
+        axes.annotate(told, (x, y), (4, 3), textcoords="offset points", fontsize=6.5)
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.15)
+    axes.grid(visible=True, color="#dddddd", linewidth=0.5)
+    axes.set_xlabel("energy of one inference, full system (J)")
+    axes.set_ylabel("accuracy on chips (%)" if on_chips != "test/accuracy" else "test accuracy, digital (%)")
+    axes.set_title("accuracy against energy", fontsize=9)
     figure.savefig(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -40,6 +41,7 @@ def energy(config: DictConfig) -> None:
     from memristor_plugins.cli.sensitivity import HEADER, rows, vary
     from memristor_plugins.reporting import cost, cost_figures, cost_table
     from memristor_plugins.tracking.record import RunRecord
+    from memristor_plugins.tracking.sweep import gather
 
     images, overrides = config.images, list(HydraConfig.get().overrides.task)
     if not isinstance(images, int) or isinstance(images, bool) or images < 1:
@@ -87,6 +89,8 @@ def energy(config: DictConfig) -> None:
         record.table("sensitivity.csv", HEADER, rows(variations))
         cost_figures.sensitivity(folder / "sensitivity.png", variations, caption, name)
         cost_table.sensitivity(variations, caption)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        gather(Path(HydraConfig.get().sweep.dir))
     console.print(f"run folder: {record.folder}", highlight=False, soft_wrap=True, markup=False)
 
 

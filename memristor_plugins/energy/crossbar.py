@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Literal
 
 from memristor_plugins.energy import components as c
@@ -18,6 +19,8 @@ from memristor_plugins.interfaces.parameter import Param
 
 HOROWITZ = "Horowitz 2014, 45 nm, 10.1109/ISSCC.2014.6757323"
 ISAAC = "ISAAC Table I, 32 nm, 10.1109/ISCA.2016.12"
+# Defaults of settings that one way of driving inputs does not use.
+DAC_FOM, PULSE_STEP, PULSE_ENERGY = 1e-15, 1e-9, 40e-15
 PUMA = "PUMA, the authors' simulator, 32 nm, 10.1145/3297858.3304049"
 
 
@@ -95,14 +98,14 @@ class Crossbar(EnergyEstimator):
                 source="assumed: binary-weighted capacitors of 1 fF at 1 V, C V^2",
                 ge=0,
             ),
-        ] = 1e-15,
+        ] = DAC_FOM,
         inputs: Annotated[
             Literal["amplitude", "pulse_width"],
             Param("what of a word line's signal an input is", source="assumed: the headline stack"),
         ] = "amplitude",
         pulse_step: Annotated[
             float, Param("width of the shortest pulse, inputs=pulse_width", unit="s", source="assumed: 1 GHz", gt=0)
-        ] = 1e-9,
+        ] = PULSE_STEP,
         pulse_energy: Annotated[
             float,
             Param(
@@ -111,7 +114,7 @@ class Crossbar(EnergyEstimator):
                 source="assumed: compared with a counter of 8 bit, 5 fJ a bit",
                 ge=0,
             ),
-        ] = 40e-15,
+        ] = PULSE_ENERGY,
         word_capacitance: Annotated[
             float, Param("capacitance of a word line a cell", unit="F", source="assumed: as a gate's", ge=0)
         ] = 1e-15,
@@ -308,6 +311,13 @@ class Crossbar(EnergyEstimator):
         self.adc_fom = adc_fom
         self.dac_fom = dac_fom
         self.inputs = inputs
+        unused = {
+            "dac_fom": inputs == "pulse_width" and dac_fom != DAC_FOM,
+            "pulse_step": inputs == "amplitude" and pulse_step != PULSE_STEP,
+            "pulse_energy": inputs == "amplitude" and pulse_energy != PULSE_ENERGY,
+        }
+        for name in (name for name, is_unused in unused.items() if is_unused):
+            warnings.warn(f"energies.crossbar.{name} has no effect with inputs={inputs}", stacklevel=2)
         self.pulse_step, self.pulse_energy = pulse_step, pulse_energy
         self.word_capacitance = word_capacitance
         self.default_bits = default_bits

@@ -101,7 +101,7 @@ def comparison(path: Path, reports: Mapping[str, CostReport], data: str) -> None
     rows = [row for row in rows if row[1] > 0]
     rows.reverse()
     caption = ["At the chip's bars: how many times its energy each reference takes.", *chip.assumptions]
-    caption += [f"{r.estimator}: {line}" for r in references for line in r.assumptions[:2]]
+    caption += [f"{r.estimator}: {line}" for r in references for line in r.assumptions[:3]]
     figure = _canvas(8.6, 1.2 + 0.55 * len(rows), caption)
     axes = figure.subplots()
     values = [joules for _, joules, _ in rows]

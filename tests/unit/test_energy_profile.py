@@ -69,17 +69,24 @@ def test_power_is_v2_g_of_every_cell(
 
 
 def network(
-    device: Device, *, rows: int = 16, adc: int = 6, share: int = 1, banks: int = 1, dac: int | None = 5
+    device: Device,
+    *,
+    rows: int = 16,
+    adc: int = 6,
+    share: int = 1,
+    banks: int = 1,
+    dac: int | None = 5,
+    seed: int = 0,
 ) -> tuple[nn.Module, Tensor]:
     """A calibrated convolution of 32 rows on arrays of `rows`, then a Linear."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     conv: nn.Module = nn.Conv2d(8, 6, 2) if banks == 1 else ModulatedConv2d(Dynamic(banks=banks), 8, 6, 2)
     digital = nn.Sequential(conv, nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(24, 3))
     effects: dict[str, Any] = {"programming": Programming(), "adc": ADC(adc, percentile=100, share=share)}
     if dac:
         effects["dac"] = DAC(dac, percentile=100)
     analog = analogize(digital.eval(), Stack(device, Differential(rows, 16), effects))
-    x = images(4, 8, 5, 5)
+    x = images(4, 8, 5, 5, seed=seed)
     calibrate(analog, [x])
     program(analog)
     return analog, x
@@ -162,6 +169,30 @@ def test_twice_the_rows_halves_conversions_and_adds_less(rows: int) -> None:
     found = changed(work(Ideal(), rows=rows), work(Ideal(), rows=2 * rows))
     halved = {"ADC": pytest.approx(0.5), "sample and hold": pytest.approx(0.5)}
     assert found == halved | {"partial sums": pytest.approx((tiles / 2 - 1) / (tiles - 1))}
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    rows=st.sampled_from([4, 8, 16]),
+    bits=st.integers(3, 7),
+    factor=st.sampled_from([0.5, 2.0, 3.0]),
+)
+def test_every_component_follows_its_formula(seed: int, rows: int, bits: int, factor: float) -> None:
+    """Any network: array rows, ADC bits, G_on (with G_off) and read voltage, each alone, change what they should."""
+    one = Ideal()
+    how = {"seed": seed, "rows": rows, "adc": bits}
+    before = work(one, **how)
+    stronger = Ideal(g_min=factor * one.g_min, g_max=factor * one.g_max)
+    assert changed(before, work(stronger, **how)) == {"array read": pytest.approx(factor, rel=1e-6)}
+    square = pytest.approx(factor**2, rel=1e-6)
+    higher = Ideal(read_voltage=factor * one.read_voltage)
+    assert changed(before, work(higher, **how)) == {"array read": square, "word lines": square}
+    assert changed(before, work(one, **(how | {"adc": 2 * bits}))) == {"ADC": pytest.approx(2.0**bits)}
+    tiles = 32 // rows
+    found = changed(before, work(one, **(how | {"rows": 2 * rows})))
+    halves = {"ADC": pytest.approx(0.5), "sample and hold": pytest.approx(0.5)}
+    assert found == halves | {"partial sums": pytest.approx((tiles / 2 - 1) / (tiles - 1))}
 
 
 def test_sharing_converters_is_counted() -> None:

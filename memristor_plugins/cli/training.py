@@ -66,7 +66,8 @@ def train(config: DictConfig) -> float | tuple[float, ...] | None:
         trained = time.monotonic()
         measure(built, record, metrics, trainer.strategy.root_device, quick)
         if log is not None:
-            log.log_metrics({k: v for k, v in metrics.items() if isinstance(v, int | float)})
+            log.log_metrics({k: v for k, v in metrics.items() if isinstance(v, int | float)}, step=trainer.global_step)
+            log.save()  # the trainer has saved what was logged before
     record.provenance(
         {
             "overrides": list(hydra.overrides.task),

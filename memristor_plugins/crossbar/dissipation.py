@@ -21,16 +21,17 @@ def row_sums(geometry: Geometry, values: Tensor) -> Tensor:
     """
     height, width = geometry.output_size(values.shape[2], values.shape[3])
     (up, left), (down, right) = geometry.padding, geometry.stride
-    whole = values.sum(dim=2, dtype=torch.float64)
+    # A column of pixels in its own precision, what they add up to in float64.
+    whole = values.sum(dim=2).double()
     places = []
     for u in range(geometry.kernel_size[0]):
         first = u * geometry.dilation[0] - up
         start, stop = first + max(0, -(first // down)) * down, min(first + down * (height - 1) + 1, values.shape[2])
         if down > 1 or stop <= start:
-            lines = values[:, :, start : max(start, stop) : down].sum(dim=2, dtype=torch.float64)
+            lines = values[:, :, start : max(start, stop) : down].sum(dim=2).double()
         else:  # every line but those at the border: one pass over the values serves all places of the kernel
-            lines = whole - values[:, :, :start].sum(dim=2, dtype=torch.float64)
-            lines = lines - values[:, :, stop:].sum(dim=2, dtype=torch.float64)
+            lines = whole - values[:, :, :start].sum(dim=2).double()
+            lines = lines - values[:, :, stop:].sum(dim=2).double()
         lines = F.pad(lines, (left, left))
         for w in range(geometry.kernel_size[1]):
             first = w * geometry.dilation[1]

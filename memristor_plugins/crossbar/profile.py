@@ -24,6 +24,9 @@ POOLING = (
     nn.modules.pooling._AdaptiveMaxPoolNd,
 )
 
+# Images of a batch, or twice as many, whose codes are looked at bit by bit.
+SAMPLED = 4
+
 
 @dataclass
 class _Sums:
@@ -35,6 +38,7 @@ class _Sums:
     pulses: float = 0.0
     idle: float = 0.0
     ones: float = 0.0
+    sampled: int = 0
     drives: float = 0.0
     nonzero: float = 0.0
     factors: float = 0.0
@@ -102,8 +106,8 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tens
     batch = x.shape[0]
     height, width = geometry.output_size(x.shape[2], x.shape[3])
     full, volts = layer.ranges.full_scale_input(x), layer.stack.device.read_voltage
-    driven = [part * (volts / full) for part in _driven(layer, x)]
-    squares = row_sums(geometry, _total([v.square() for v in driven]))
+    driven, unit = _driven(layer, x), volts / full
+    squares = row_sums(geometry, _total([v.square() for v in driven])) * unit**2
     gains = None if reading.gains is None else reading.gains.double()
 
     def weighed(power: Tensor) -> float:
@@ -112,19 +116,21 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tens
     current = layer.stack.at(Site.CURRENT)
     if admittance is not None:
         at_once = layer.stack.rows_per_read
-        power = source_power(geometry, driven, admittance, layer.stack.mapping.rows, at_once)
+        power = source_power(geometry, driven, admittance, layer.stack.mapping.rows, at_once) * unit**2
     elif current is None:
         power = read_power(squares.unsqueeze(0), readout.row_g)
     else:
         context = layer.stack.context(layer.seconds)
-        terms = _total([v * current.inputs(v, context) for v in driven])
+        terms = _total([v * unit * current.inputs(v * unit, context) for v in driven])
         power = read_power(torch.stack([row_sums(geometry, term) for term in terms]), readout.row_g)
     sums.power += weighed(power)
     # Pulses of the read voltage: each line by itself, which bounds what lines draw that share wires.
     alone = readout.row_g.sum(dim=0)
     if admittance is not None:
         alone = admittance.diagonal(dim1=-2, dim2=-1).flatten(3)[..., : geometry.rows]
-    pulses = row_sums(geometry, _total([v.abs() for v in driven])) * volts
+    low, high = layer.ranges.known("input").tolist()
+    positive = layer.stack.has(Site.INPUT) and low == 0 < high  # unsigned codes
+    pulses = row_sums(geometry, _total([v if positive else v.abs() for v in driven])) * (unit * volts)
     sums.pulses += weighed(read_power(pulses.unsqueeze(0), alone.unsqueeze(0)))
     idle = _idle_power(layer, readout.row_g, height * width * len(driven))
     sums.idle += weighed(idle.expand(batch, -1, -1))
@@ -132,7 +138,9 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tens
         _observe_gate(sums, layer, reading.gains.sum(dim=-1))
     sums.drives += float(squares.sum())
     sums.nonzero += float(row_sums(geometry, x != 0).sum()) * geometry.cols
-    sums.ones += _ones(layer, x, full)
+    sample = x[:: max(1, batch // SAMPLED)]
+    sums.ones += _ones(layer, sample, full)
+    sums.sampled += len(sample)
     factors = reading.modulation
     sums.factors += x.numel() if factors.input is not None else 0
     sums.factors += batch * height * width * geometry.out_channels if factors.output is not None else 0
@@ -258,7 +266,7 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
         pulse_w=sums.pulses / sums.images,
         idle_w=sums.idle / sums.images,
         read_voltage=layer.stack.device.read_voltage,
-        bit_activity=sums.ones / (sums.images * sums.input_values * bits_in) if bits_in else None,
+        bit_activity=sums.ones / (sums.sampled * sums.input_values * bits_in) if bits_in else None,
         power_of=_power_of(layer, sums),
         write_j=None if energy is None else float(energy.double().sum()),
     )

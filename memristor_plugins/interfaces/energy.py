@@ -61,7 +61,8 @@ class LayerProfile:
             sum of read_voltage |v| G. With wires each word line counts as if it were driven alone, an upper bound.
         idle_w: the same for word lines that are not selected and leak (`nonideality=sneak`).
         read_voltage: of the cells, volts.
-        bit_activity: share of ones among the bits of all input codes; None without a converter at the inputs.
+        bit_activity: share of ones among the bits of the input codes, of four to eight images a batch; None without a
+            converter at the inputs.
         power_of: what `v2g` is the power of.
     """
 

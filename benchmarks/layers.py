@@ -125,7 +125,7 @@ def peers(x: Tensor) -> dict[str, nn.Module]:
         config = TorchInferenceRPUConfig()
         config.forward.inp_res = 2**8 - 2
         config.pre_post.input_range.enable = True
-        config.modifier.noise_type, config.modifier.std_dev = WeightNoiseInjectionType.ADDITIVE_NORMAL, 0.02
+        config.modifier.noise_type, config.modifier.std_dev = WeightNoiseInjectionType.ADD_NORMAL, 0.02
         config.mapping.max_input_size = rows
         layer = AnalogConv2d(128, 128, 3, padding=1, bias=False, rpu_config=config).to(x.device)
         layer(x)  # sets its input range

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--batch", type=int, default=500)
     parser.add_argument("--chips", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="compile what the engine can")
     parser.add_argument("--bf16", action="store_true", help="products of chips in bf16, as chip_precision=bfloat16")

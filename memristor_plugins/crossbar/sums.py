@@ -216,7 +216,8 @@ class _WordLines:
 
     def _by_pixel(self, sums: Tensor) -> Tensor:
         groups, converters, *rest = self.columns.shape
-        return _last(sums).permute(0, 2, 3, 1).flatten(1, 2).unflatten(-1, (groups * converters, *rest))
+        by_pixel = _last(sums).permute(0, 2, 3, 1).flatten(1, 2)
+        return by_pixel.unflatten(-1, (groups * converters, *rest))  # type: ignore[no-any-return]
 
     def _apply(self, x: Tensor, kernel: Tensor, index: int) -> Tensor:
         if self.whole:

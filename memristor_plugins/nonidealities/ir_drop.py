@@ -38,7 +38,7 @@ class IRDrop(NonIdeality):
             Literal["fast", "exact"], Param("how a training step solves its arrays", source="cost")
         ] = "fast",
         evaluation: Annotated[
-            Literal["exact", "fast"], Param("how a chip's arrays are solved; fast: training's approximation", source="")
+            Literal["exact", "fast"], Param("how a chip's arrays are solved; fast: training's approximation", source="cost")
         ] = "exact",
     ) -> None:
         self.r_word, self.r_bit, self.r_source, self.r_sink = r_word, r_bit, r_source, r_sink

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test install lint
+.PHONY: demo test install lint docs
 
 demo: $(VENV)/.installed
 	$(BIN)/memristor train experiment=quickstart
@@ -16,6 +16,9 @@ install: $(VENV)/.installed-test
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
+
+docs: $(VENV)/.installed-test
+	$(BIN)/python docs/build.py site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -61,11 +61,18 @@ def retention(path: Path, seed: int) -> dict[str, float]:
 
 def pulses(path: Path, seed: int) -> dict[str, float]:
     """120 pulses up and 120 down on a soft-bounds cell without variation, noise of 5 % of its range."""
-    truth = {"lowest": 1e-6, "highest": 21e-6, "step_up": 0.02, "step_down": 0.02}
-    quiet = ["device.c2c=0", "device.d2d_step=0", "device.d2d_bounds=0"]
+    truth = {"lowest": 5e-6, "highest": 25e-6, "step_up": 0.02, "step_down": 0.02}
+    quiet = [
+        "device.lowest=5e-6",
+        "device.highest=25e-6",
+        "device.g_min=8e-6",
+        "device.c2c=0",
+        "device.d2d_step=0",
+        "device.d2d_bounds=0",
+    ]
     device = compose_stack(["device=soft_bounds", *quiet]).device
     assert isinstance(device, PulsedModel)
-    start = torch.tensor([2e-6], dtype=torch.float64)
+    start = torch.tensor([6e-6], dtype=torch.float64)
     cells = device.fabricate((1,), generator=torch.Generator().manual_seed(0))
     levels, signs = [start], [0] + [1] * 120 + [-1] * 120
     for sign in signs[1:]:
@@ -87,7 +94,7 @@ def sweep(path: Path, seed: int) -> dict[str, float]:
     corners = [0.0, 0.45, -0.45, 0.45, -0.45, 0.0]
     times = np.cumsum([0.0, 1, 2, 2, 2, 1]) * 2.5e-3
     wave = table(list(times), corners)
-    run = simulate(model, wave, dt=1e-4, record="steps", dtype=torch.float64)
+    run = simulate(model, wave, dt=2e-4, record="steps", dtype=torch.float64)
     assert run.current is not None
     assert run.v is not None
     current, volts, at = (x.flatten().numpy() for x in (run.current, run.v, run.time))
@@ -101,7 +108,7 @@ KINDS: dict[str, tuple[str, Callable[[Path, int], dict[str, float]], Options]] =
     "programming": ("device=generic", programming, Options(free=("std",))),
     "retention": ("device=adaptive_2d", retention, Options(free=("retention_tau", "retention_sigma"))),
     "pulses": ("device=soft_bounds", pulses, Options()),
-    "iv": ("device=yakopcic", sweep, Options()),
+    "iv": ("device=yakopcic", sweep, Options(starts=4)),
 }
 
 

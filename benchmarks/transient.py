@@ -163,11 +163,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES), help="others stay in the file")
     arguments = parser.parse_args()
     gc.disable()
     print(f"{'':18s}{'steps':>17s}{'a line':>8s}{'state':>9s}{'current':>9s}{'device-steps/s':>16s}{'s a loop':>10s}")
     results: dict[str, object] = {}
-    for name, case in CASES.items():
+    if arguments.json and arguments.json.exists():
+        results = json.loads(arguments.json.read_text())["results"]
+    for name in arguments.cases:
+        case = CASES[name]
         rows = measure(name, arguments.repeats)
         for r in rows:
             print(
@@ -175,6 +179,7 @@ def main() -> None:
                 f"{r.rate:16.2e}{r.seconds:10.2f}"
             )
         results[name] = {
+            "load_average_1_min": round(os.getloadavg()[0], 1),
             "loop": {"volts": case.volts, "seconds": case.period},
             "spread": case.spread,
             "runs": {

@@ -25,9 +25,7 @@ from memristor_plugins.interfaces.kernel import ConvSpec, Kernel, KernelStrategy
 from memristor_plugins.interfaces.mapping import Mapped, Mapping, Utilisation
 from memristor_plugins.interfaces.nonideality import Context, Moment, NonIdeality, Site
 from memristor_plugins.interfaces.parameter import Param
-
-# Version of the plugin contracts. 0: they may change; frozen as 1 with the plugin kit.
-PLUGIN_API = 0
+from memristor_plugins.versioning import PLUGIN_API
 
 __all__ = [
     "PLUGIN_API",

@@ -16,21 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from memristor_plugins import registry
 from memristor_plugins.crossbar.stack import Stack
-from memristor_plugins.errors import ConfigError, nearest
-from memristor_plugins.interfaces.device import Device
-from memristor_plugins.interfaces.energy import EnergyEstimator
-from memristor_plugins.interfaces.kernel import KernelStrategy
-from memristor_plugins.interfaces.mapping import Mapping
-from memristor_plugins.interfaces.nonideality import NonIdeality
+from memristor_plugins.errors import ConfigError, PluginError, nearest
+from memristor_plugins.interfaces.contracts import CONTRACTS, breach
 from memristor_plugins.signature import REQUIRED, mismatch, parameters
-
-CONTRACTS: dict[str, type] = {
-    "device": Device,
-    "nonideality": NonIdeality,
-    "mapping": Mapping,
-    "kernel": KernelStrategy,
-    "energy": EnergyEstimator,
-}
 
 # What configs may instantiate besides plugins, by exact name.
 TARGETS = frozenset(
@@ -57,7 +45,7 @@ def build(node: DictConfig | dict[str, Any] | None, path: str, group: str | None
 
     Raises:
         ConfigError: the option that is wrong, and what would be right.
-        PluginError: the plugin cannot be imported.
+        PluginError: the plugin cannot be imported, or does not fulfil its contract.
     """
     try:
         values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
@@ -100,7 +88,10 @@ def _admitted(target: str, path: str, group: str | None) -> Callable[..., Any]:
             valid = (p.dotted for p in registry.plugins(group))
             message = f"'{target}' is no registered {group}; {nearest(target, valid)}"
             raise ConfigError(f"{path}._target_", message)
-        return plugin.load()  # type: ignore[no-any-return]
+        loaded: Callable[..., Any] = plugin.load()
+        if broken := breach(loaded, group):
+            raise PluginError(f"{plugin.label} {broken}")
+        return loaded
     if target not in TARGETS:
         message = f"'{target}' may not be instantiated; {nearest(target, TARGETS)}"
         raise ConfigError(f"{path}._target_", message)

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -24,8 +23,6 @@ from memristor_plugins import registry
 from memristor_plugins.errors import PluginError
 from memristor_plugins.signature import parameters
 
-# A plugin distribution names the package that holds its own `conf/` here: `acme = "acme_devices.conf"`.
-CONFIG_GROUP = "memristor_plugins.conf"
 # A user's own presets and experiments, in the folder where a command is run; last, so that they hide nothing.
 OWN_CONF = "conf"
 
@@ -76,8 +73,11 @@ def option(plugin: registry.Plugin) -> DictConfig:
     """The typed config node of a plugin: its target and every default of its signature."""
     from hydra_zen import builds
 
-    target = plugin.load()
-    label = f"{plugin.group}={plugin.name} ({plugin.target} from {plugin.distribution} {plugin.version})"
+    from memristor_plugins.interfaces.contracts import breach
+
+    target, label = plugin.load(), plugin.label
+    if broken := breach(target, plugin.group):
+        raise PluginError(f"{label} {broken}")
     parameters(target, label)
     try:
         node: Any = OmegaConf.structured(builds(target, populate_full_signature=True, hydra_convert="all"))
@@ -93,7 +93,7 @@ class PluginSearchPath(SearchPathPlugin):
     """The search path: the package's own conf, plugins' conf folders, the entry points, a user's `./conf`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for entry in sorted(entry_points(group=CONFIG_GROUP), key=lambda e: e.name):
+        for entry in registry.config_packages():
             # As a folder where there is one: `pkg://` would import the package for every composition.
             spec = registry.locate(entry.value)
             folders = [] if spec is None else list(spec.submodule_search_locations or ())

@@ -37,6 +37,7 @@ class ImageClassifier(pl.LightningModule):
         overrides: what the run was composed from; travels with checkpoints so that `evaluate` can recompose it.
         seed: of the training noise.
         calibration: gives batches of prepared training images, without augmentation.
+        compile: see `analogize`. Of the arrays' arithmetic alone: what Lightning calls and logs stays eager.
         tta: test the digital network once more, with the logits of six views of each image averaged.
 
     Attributes:
@@ -53,10 +54,11 @@ class ImageClassifier(pl.LightningModule):
         overrides: list[str],
         seed: int,
         calibration: Callable[[int], Iterable[Tensor]],
+        compile: bool = False,
         tta: bool = False,
     ) -> None:
         super().__init__()
-        self.network = analogize(network, stack)
+        self.network = analogize(network, stack, compile=compile)
         self.stack, self.recipe, self.hardware = stack, recipe, hardware
         self.overrides, self.seed, self.calibration = overrides, seed, calibration
         self.tta, self.pretrained = tta, False

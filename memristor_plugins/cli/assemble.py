@@ -61,6 +61,9 @@ def assemble(config: DictConfig, overrides: list[str], splits: Splits | None = N
     check_logger(_plain(config.logger))
     trainer_arguments = _plain(config.trainer)
     _check_trainer(trainer_arguments)
+    compiled = config.compile
+    if not isinstance(compiled, bool):
+        raise ConfigError("compile", f"must be true or false, got '{compiled}'")
     stack = build_stack(config)
     kernel = build(config.kernel, "kernel", "kernel")
     estimators = {
@@ -85,6 +88,7 @@ def assemble(config: DictConfig, overrides: list[str], splits: Splits | None = N
         overrides,
         seed,
         lambda count: calibration_batches(data, count),
+        compiled,
         bool(config.tta),
     )
     chips, times, precision = evaluation_settings(config)

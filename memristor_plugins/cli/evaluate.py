@@ -30,7 +30,7 @@ from memristor_plugins.reporting import table
 from memristor_plugins.tracking.record import RunRecord
 
 # Overrides of a training run that say nothing about the network. Of the trainer's the precision does.
-NOT_THE_NETWORK = ("hydra", "ckpt_path", "weights", "logger", "explain", "trainer", "checkpoint")
+NOT_THE_NETWORK = ("hydra", "ckpt_path", "weights", "logger", "explain", "compile", "trainer", "checkpoint")
 PRECISION = ("trainer", "trainer.precision")
 # Overrides that choose what converter ranges are calibrated on.
 STACK = ("experiment", "stack", "device", "mapping", "nonideality", "nonidealities", "hardware")

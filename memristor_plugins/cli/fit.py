@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memristor_plugins import __version__
 from memristor_plugins.errors import ConfigError, MemristorError, nearest
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def main(arguments: list[str]) -> int:
     try:
         device, own = _sorted(arguments)
         if own.get("kind") == "reads" or ("kind" not in own and device == ["device=table"]):
-            _reads(device, own)
+            _reads(device, own, arguments)
         else:
-            _fit(device, own)
+            _fit(device, own, arguments)
     except MemristorError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -93,7 +94,7 @@ def _sorted(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return device, own
 
 
-def _fit(device: list[str], own: dict[str, str]) -> None:
+def _fit(device: list[str], own: dict[str, str], arguments: Sequence[str]) -> None:
     # Imported once the arguments are sound: torch, Hydra and scipy take seconds.
     import torch
 
@@ -127,12 +128,13 @@ def _fit(device: list[str], own: dict[str, str]) -> None:
     report.write(folder, report.record(outcome, derived, checks), outcome)
     held = {k: outcome.subject.settings[k] for k in outcome.subject.given if k not in own_values}
     about = [f"{fitted.chosen} fitted to {path.name} ({outcome.table.kind})", report.quality(outcome.found.quality)]
+    about += _provenance([path], arguments)
     preset.write(preset_path, fitted.chosen, held, outcome.found.inference.estimates, derived, about)
     made = [f"figure and records: {folder}", f"preset: {preset_path}; memristor train device={name}"]
     report.show(outcome, checks, derived, made)
 
 
-def _reads(device: list[str], own: dict[str, str]) -> None:
+def _reads(device: list[str], own: dict[str, str], arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from memristor_plugins.devices import table_from_reads
@@ -160,7 +162,7 @@ def _reads(device: list[str], own: dict[str, str]) -> None:
     figure.overlay(folder / "fit.png", shown, f"device=table from {names}: correlation of repeated reads")
     content = reads.record(rows, [p.name for p in paths])
     (folder / "fit.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    about = [f"table of repeated reads of {names}", *reads.lines(rows)]
+    about = [f"table of repeated reads of {names}", *reads.lines(rows), *_provenance(paths, arguments)]
     preset.write(preset_path, "table", {"file": file.as_posix()}, (), {}, about)
     console = Console(highlight=False)
     for line in [
@@ -170,6 +172,14 @@ def _reads(device: list[str], own: dict[str, str]) -> None:
         f"preset: {preset_path}; memristor train device={name}",
     ]:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _provenance(paths: Sequence[Path], arguments: Sequence[str]) -> list[str]:
+    """What made a preset, for its head."""
+    import hashlib
+
+    made = f"by memristor-plugins {__version__}: memristor fit {' '.join(arguments)}"
+    return [made, *(f"sha256 of {p.name}: {hashlib.sha256(p.read_bytes()).hexdigest()[:16]}..." for p in paths)]
 
 
 def _places(own: dict[str, str], device: str, path: Path) -> tuple[str, Path, Path]:

@@ -14,7 +14,7 @@ COMMANDS = {
     "characterize": "the figures that a device paper shows, of any device",
     "fit": "a device's parameters from measurements of it, as a preset",
     "reproduce": "the published tables from their configs, resumable",
-    "plugins": "list the installed plugins, or show one with its parameters and sources",
+    "plugins": "list, show, check and repair plugins, or start a new one",
 }
 USAGE = f"""\
 usage: memristor COMMAND [ARGUMENTS]

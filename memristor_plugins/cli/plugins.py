@@ -1,4 +1,4 @@
-"""`memristor plugins`: what is installed, and what each plugin's parameters are.
+"""`memristor plugins`: what is installed, what its parameters are, whether it keeps its promises, and a new one.
 
 Listing reads metadata and source alone: no plugin is imported, and no torch.
 """
@@ -14,16 +14,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from memristor_plugins import registry
+from memristor_plugins.cli.tables import console, count, title
 from memristor_plugins.errors import ConfigError, MemristorError, nearest
 from memristor_plugins.registry import GROUPS, Plugin
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from rich.console import Console
 
     from memristor_plugins.signature import Parameter
 
-OWN = "memristor-plugins"
-SUBCOMMANDS = ("list", "show")
+SUBCOMMANDS = ("list", "show", "check", "new", "doctor")
 BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 # From this width on, sources of parameters have a column of their own.
 WIDE = 110
@@ -35,7 +37,22 @@ def main(argv: list[str]) -> int:
         if argv and argv[0][:1] != "-" and argv[0] not in SUBCOMMANDS:
             raise ConfigError(argv[0], f"no such command; {nearest(argv[0], SUBCOMMANDS)}")
         args = _parser().parse_args(argv)
-        return _list(args.group, args.json) if args.command == "list" else _show(args.plugin, args.json)
+        if args.command == "list":
+            return _list(args.group, args.json)
+        if args.command == "show":
+            return _show(args.plugin, args.json)
+        if args.command == "check":
+            from memristor_plugins.cli.plugins_check import check, chosen
+
+            plugins, settings = chosen(args.plugins, _find)
+            return check(plugins, settings, as_json=args.json)
+        if args.command == "doctor":
+            from memristor_plugins.cli.plugins_doctor import doctor
+
+            return doctor(as_json=args.json)
+        from memristor_plugins.cli.plugins_new import new
+
+        return new(args.group, args.name, args.folder, author=args.author)
     except MemristorError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -49,7 +66,10 @@ def complete(words: list[str]) -> list[str]:
     elif before == ["list"]:
         valid = [*GROUPS]
     else:
-        valid = [_title(p) for p in registry.plugins()] if before == ["show"] else []
+        known = [title(p) for p in registry.plugins()]
+        valid = {"show": known, "check": [*GROUPS, *known], "new": ["--group", "--name"]}.get(before[0], [])
+        if before[-1] == "--group":
+            valid = [*GROUPS]
     return [name for name in valid if name.startswith(word)]
 
 
@@ -66,20 +86,28 @@ def _list(group: str | None, as_json: bool) -> int:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    table.add_column(no_wrap=True, style="dim")
     for name in GROUPS if group is None else [group]:
         table.add_row(Text(name, "bold cyan"), Text(GROUPS[name].about, "italic"))
         for plugin in (p for p in found if p.group == name):
-            origin = "built-in" if plugin.distribution == OWN else f"{plugin.distribution} {plugin.version}"
-            table.add_row(Text(f"  {plugin.name}", "green"), Text(plugin.summary), Text(origin))
+            lines = [Text(plugin.summary)] if plugin.summary else []
+            if not plugin.builtin:
+                lines.append(Text(f"from {plugin.distribution} {plugin.version}", "dim"))
+            if (problem := plugin.problem) is not None:
+                lines.append(Text(f"! {problem}", "yellow"))
+            elif plugin.rivals:
+                lines.append(Text(f"! also claimed by {' and '.join(map(_owner, plugin.rivals))}, in vain", "yellow"))
+            table.add_row(Text(f"  {plugin.name}", "green"), Text("\n").join(lines))
         table.add_row()
-    console = _console()
-    console.print(table)
-    groups = _count(len({plugin.group for plugin in found}), "group")
-    distributions = _count(len({plugin.distribution for plugin in found}), "distribution")
-    console.print(
-        f"{_count(len(found), 'plugin')} in {groups} from {distributions}; "
-        "memristor plugins show GROUP/NAME tells the parameters"
+    out = console()
+    out.print(table)
+    groups = count(len({plugin.group for plugin in found}), "group")
+    distributions = count(len({plugin.distribution for plugin in found}), "distribution")
+    refused = sum(plugin.problem is not None for plugin in found)
+    wrong = f", {refused} refused (memristor plugins doctor)" if refused else ""
+    out.print(
+        f"{count(len(found), 'plugin')} in {groups} from {distributions}{wrong}; "
+        "memristor plugins show GROUP/NAME tells the parameters",
+        markup=False,
     )
     return 0
 
@@ -89,7 +117,7 @@ def _show(name: str, as_json: bool) -> int:
 
     plugin = _find(name)
     target = plugin.load()
-    found = parameters(target, f"{plugin.group}={plugin.name} ({plugin.target})")
+    found = parameters(target, plugin.label)
     doc = inspect.cleandoc(target.__doc__ or "")
     if as_json:
         record = _record(plugin) | {
@@ -102,27 +130,27 @@ def _show(name: str, as_json: bool) -> int:
         return 0
     from rich.text import Text
 
-    console = _console()
-    console.print(Text.assemble((_title(plugin), "bold cyan"), (f"  {plugin.distribution} {plugin.version}", "dim")))
-    console.print(Text(plugin.target, "dim"), soft_wrap=True)
-    console.print()
-    console.print(Text(_reflowed(doc, console.width)), soft_wrap=True)
+    out = console()
+    out.print(Text.assemble((title(plugin), "bold cyan"), (f"  {plugin.distribution} {plugin.version}", "dim")))
+    out.print(Text(plugin.target, "dim"), soft_wrap=True)
+    out.print()
+    out.print(Text(_reflowed(doc, out.width)), soft_wrap=True)
     if found:
-        console.print()
-        _print_parameters(list(found.values()), console)
-    console.print()
+        out.print()
+        _print_parameters(list(found.values()), out)
+    out.print()
     many = plugin.package != plugin.group
     choose = f"{plugin.group}=[{plugin.name}]" if many else f"{plugin.group}={plugin.name}"
     settings = f" {plugin.package}.PARAMETER=VALUE" if found else ""
-    console.print(f"{_count(len(found), 'parameter')}; memristor train {choose}{settings}", markup=False)
+    out.print(f"{count(len(found), 'parameter')}; memristor train {choose}{settings}", markup=False)
     return 0
 
 
-def _print_parameters(found: list[Parameter], console: Console) -> None:
+def _print_parameters(found: list[Parameter], out: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    wide = console.width >= WIDE
+    wide = out.width >= WIDE
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("parameter", no_wrap=True, style="green")
     table.add_column("default", no_wrap=True)
@@ -143,14 +171,14 @@ def _print_parameters(found: list[Parameter], console: Console) -> None:
             meaning,
         ]
         table.add_row(*row, *([Text(p.info.source)] if wide else []))
-    console.print(table)
+    out.print(table)
 
 
 def _find(name: str) -> Plugin:
     group, slash, short = name.partition("/")
     if slash and group in GROUPS and short in registry.names(group):
         return registry.find(group, short)
-    titles = [_title(p) for p in registry.plugins()]
+    titles = [title(p) for p in registry.plugins()]
     same = [title for title in titles if title.endswith(f"/{short if slash else name}")]
     if same:
         advice = f"did you mean '{same[0]}'?"
@@ -161,7 +189,12 @@ def _find(name: str) -> Plugin:
 
 
 def _record(plugin: Plugin) -> dict[str, Any]:
-    return {key: getattr(plugin, key) for key in ("group", "name", "distribution", "version", "summary")}
+    record = {key: getattr(plugin, key) for key in ("group", "name", "distribution", "version", "summary", "problem")}
+    return record | {"also": [_owner(rival) for rival in plugin.rivals]}
+
+
+def _owner(rival: EntryPoint) -> str:
+    return f"{rival.dist.name} {rival.dist.version}" if rival.dist else "unknown"
 
 
 def _parameter(p: Parameter) -> dict[str, Any]:
@@ -212,20 +245,6 @@ def _reflowed(doc: str, width: int) -> str:
     )
 
 
-def _title(plugin: Plugin) -> str:
-    return f"{plugin.group}/{plugin.name}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
 class _Parser(argparse.ArgumentParser):
     """Argparse with complaints of one line."""
 
@@ -240,6 +259,16 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("group", nargs="?", metavar="GROUP", help=f"only one of: {', '.join(GROUPS)}")
     show = commands.add_parser("show", help="one plugin: what it computes, its parameters, units and sources")
     show.add_argument("plugin", metavar="GROUP/NAME", help="such as device/ideal")
-    for command in (listing, show):
+    check = commands.add_parser("check", help="run the conformance kit: does a plugin keep its contract's promises?")
+    check.add_argument(
+        "plugins", nargs="*", metavar="GROUP/NAME", help="or a GROUP, with PARAMETER=VALUE; none: all but the built-in"
+    )
+    new = commands.add_parser("new", help="a complete plugin package to start from")
+    new.add_argument("--group", required=True, metavar="GROUP", help=f"one of: {', '.join(GROUPS)}")
+    new.add_argument("--name", required=True, metavar="NAME", help="of the option, such as ferro_tunnel")
+    new.add_argument("--author", default="", metavar="NAME", help="who stands in its pyproject.toml")
+    new.add_argument("folder", metavar="DIR", help="where to write it: a new or empty folder")
+    doctor = commands.add_parser("doctor", help="duplicates, shadowed names, versions that do not fit, broken imports")
+    for command in (listing, show, check, doctor):
         command.add_argument("--json", action="store_true", help="for programs")
     return parser

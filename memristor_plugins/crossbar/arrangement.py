@@ -80,7 +80,7 @@ class Positioned(Arrangement):
         if self.own.groups == 1:
             return torch.cat(lines, dim=1)
         # [batch, places, groups, channels, h, w] -> group outermost
-        stacked = torch.stack(lines, dim=1).unflatten(2, (self.own.groups, -1))
+        stacked: Tensor = torch.stack(lines, dim=1).unflatten(2, (self.own.groups, -1))
         return stacked.transpose(1, 2).flatten(1, 3)
 
     def multiplies(self, m: Modulation, pixels: int, positions: int) -> tuple[float, float]:
@@ -231,4 +231,5 @@ def drive(geometry: Geometry, x: Tensor, factors: Tensor) -> Tensor:
 
 def parted(w: Tensor, parts: int) -> Tensor:
     """Banks [banks, out, in, kh, kw] -> [banks, parts * out, in / parts, kh, kw], part outermost."""
-    return w.unflatten(2, (parts, -1)).transpose(1, 2).flatten(1, 2)
+    split: Tensor = w.unflatten(2, (parts, -1))
+    return split.transpose(1, 2).flatten(1, 2)

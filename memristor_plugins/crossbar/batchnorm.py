@@ -23,7 +23,7 @@ def recalibrate_batchnorm(module: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         module: converted and programmed.
-        batches: input tensors, training images. At least one; each of at least two images.
+        batches: input tensors [batch, channels, height, width], training images. At least one; each of two or more.
 
     Raises:
         SimulationError: there are no batches.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from memristor_plugins.crossbar.convert import analog_layers
 from memristor_plugins.crossbar.layer import AnalogLayer, Programmed, effective_matrix
 from memristor_plugins.crossbar.readout import reference
+from memristor_plugins.crossbar.wired import line_currents
 from memristor_plugins.errors import SimulationError
 
 Kind = Literal["none", "global", "column", "reference"]
@@ -55,8 +56,9 @@ def _factors(layer: AnalogLayer, kind: Kind) -> Tensor:
         readouts = (layer.read_out(chip, 0.0), layer.programmed.columns.readout)
         then, now = (effective_matrix(layer, replace(r, subtracted=None)) for r in readouts)
         return _ratio(*(_seen(layer, t) for t in ((then * now).sum(dim=-2), now.square().sum(dim=-2))))
-    # [planes, banks, groups, lines]: current of each bit line at one volt on every word line.
-    then, now = (chip.conductance(stack, stack.context(t)).sum(dim=-2) for t in (0.0, layer.seconds))
+    # [planes, banks, groups, lines]: current of each bit line at one volt on every word line, through the wires.
+    contexts = [stack.context(t) for t in (0.0, layer.seconds)]
+    then, now = (line_currents(stack, chip.conductance(stack, context), context) for context in contexts)
     if kind == "global":
         banks = 1 if layer.shared else now.shape[1]
         return _ratio(then.sum(), now.sum()).expand(banks, now.shape[2], cols)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.folding import fold_batchnorm as fold
+from memristor_plugins.crossbar.idle import tell_idle
 from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.ranges import Phase
 from memristor_plugins.crossbar.stack import Stack
@@ -31,7 +32,8 @@ def analogize(
 
     Converted are Linear, Conv1d to Conv3d, ConvTranspose1d to ConvTranspose3d (any groups, dilation, padding) and
     ModulatedConv2d. A layer with several names is converted once. Everything else stays digital, routing networks
-    inside a kernel too; a warning tells of recurrent and bilinear modules, and of weights that others use as well.
+    inside a kernel too; a warning tells of recurrent and bilinear modules, of weights that others use as well, and of
+    effects that no layer can show.
 
     Args:
         module: any network.
@@ -54,6 +56,7 @@ def analogize(
     found = survey(module)
     plan = assign(found, stack, overrides or {})
     tell_digital_users(module, found, plan)
+    tell_idle({names[0]: layer for layer, names in found.convertible.items()}, plan)
     converted = copy.deepcopy(module)
     if fold_batchnorm:
         fold(converted)

@@ -186,6 +186,9 @@ class AnalogLayer(nn.Module):
 
         Args:
             approximate: effects may approximate as they do in a training step.
+
+        Raises:
+            SimulationError: what flows without input depends on a range that is not calibrated yet.
         """
         inputs = self.stack.at(Site.INPUT)
         scaled = "what unselected cells leak depends" if self.stack.has(Site.LEAK) else None
@@ -271,7 +274,11 @@ class AnalogLayer(nn.Module):
     # -- forward -----------------------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """As the digital layer; `output_size` of transposed convolutions is refused."""
+        """As the digital layer, of the same shapes.
+
+        Raises:
+            SimulationError: `output_size` of transposed convolutions, which is not simulated.
+        """
         if output_size is not None:
             raise SimulationError(
                 f"layer '{self.name}': output_size is not simulated; give the layer output_padding instead"
@@ -416,6 +423,8 @@ class AnalogLayer(nn.Module):
             look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True, shared=self.shared)
             for part in parts:
                 sums.read(terms(part), programmed.columns, look)
+        # Nothing that follows tells banks apart.
+        merged = digital is None and programmed.compensation is None and programmed.columns.readout.subtracted is None
         finish = self.ranges.finish(
             stack,
             programmed.chip,
@@ -424,6 +433,7 @@ class AnalogLayer(nn.Module):
             slope=slope is not None,
             shared=self.shared,
             compiled=self.compiled,
+            merged=merged,
         )
         y: Tensor | None = None
         slopes: Tensor | None = None

@@ -141,6 +141,7 @@ class Ranges(nn.Module):
         slope: bool = False,
         shared: bool = False,
         compiled: bool = False,
+        merged: bool = False,
     ) -> Finish:
         """What happens to the layer's sums.
 
@@ -149,6 +150,7 @@ class Ranges(nn.Module):
             slope: the derivative with respect to the learned range is wanted.
             shared: banks share their converters.
             compiled: conversion may be compiled.
+            merged: banks may be added up as they are converted.
         """
         effect = stack.at(Site.SUM)
         look = (look or self.calibrating == "sum") and effect is not None and self._is_calibrated("sum", effect)
@@ -164,7 +166,8 @@ class Ranges(nn.Module):
             if slope:
                 change = _slope(float(full[0]), float(full[1]))
             elif not shared:
-                uniform = _uniform(effect, stack, chip, full, compiled)
+                numbers = _uniform(effect, stack, chip, full)
+                uniform = None if numbers is None else Uniform(*numbers, compiled, merged)
         return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, uniform, shared)
 
     def _is_known(self, which: str) -> bool:
@@ -260,14 +263,15 @@ def _drawn(effect: NonIdeality, stack: Stack, chip: LayerChip) -> Any:
     return next((chip.drawn.get(name) for name, e in stack.all_at(Site.SUM) if e is effect), None)
 
 
-def _uniform(effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor, compiled: bool) -> Uniform | None:
+def _uniform(
+    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor
+) -> tuple[float, float, float] | None:
     """What the converter does, where that is to round and nothing else."""
     order = [set(vars(cls)) for cls in type(effect).__mro__]
     tells, acts = (min(i for i, names in enumerate(order) if names & of) for of in ({"uniform"}, {"apply", "apply_"}))
     if tells > acts or _drawn(effect, stack, chip) is not None:
         return None  # a subclass that converts in another way does not say so
-    numbers = effect.uniform(replace(stack.context(), full_scale=full_scale))
-    return None if numbers is None else Uniform(*numbers, compiled)
+    return effect.uniform(replace(stack.context(), full_scale=full_scale))
 
 
 def _slope(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:

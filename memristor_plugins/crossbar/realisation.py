@@ -1,12 +1,13 @@
 """The exact ways in which a processor computes a convolution with modulated banks, and which one costs least.
 
 `banks` convolves with the K stationary banks and adds: K times the multiply-accumulates of the static layer. `mixed`
-aggregates each image's own kernel first, then multiplies it with the image's own columns: those of the static layer
+aggregates each image's own kernel first and runs one grouped convolution: the multiply-accumulates of the static layer
 once, and the kernels of the whole batch in memory.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -19,6 +20,9 @@ from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.interfaces.kernel import Modulation
 
 Route = Literal["banks", "mixed"]
+
+# Kernels of a batch that are mixed hold no more values than this, 1 GiB in float32.
+MIXED_VALUES = 1 << 28
 
 
 def banks(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Tensor:
@@ -55,11 +59,12 @@ def _parts(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Tensor:
     factors = m.column.transpose(1, 2)
     if m.bank is not None:
         factors = factors * m.bank[:, None, :, None]
-    return (y * factors[..., None, None].to(y.dtype)).sum(dim=(1, 2))
+    scaled: Tensor = y * factors[..., None, None].to(y.dtype)
+    return scaled.sum(dim=(1, 2))
 
 
 def mixed(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Tensor:
-    """Each image's own kernel, multiplied with the image's own columns."""
+    """Each image under its own kernel."""
     return per_image(x, aggregated(weight, m, len(x), g).to(x.dtype), g)
 
 
@@ -67,7 +72,7 @@ def aggregated(weight: Tensor, m: Modulation, batch: int, g: Geometry) -> Tensor
     """Kernels of each image [batch, out, in / groups, kh, kw], without factors of input and output channels."""
     if m.drive is not None:
         # [batch, chunks, kh, kw, cells] @ [cells, out * in / chunks]
-        of = torch.tensordot(m.drive, weight[..., 0, 0].to(m.drive.dtype), dims=([1], [0]))
+        of: Tensor = torch.tensordot(m.drive, weight[..., 0, 0].to(m.drive.dtype), dims=([1], [0]))
         return of.permute(0, 4, 1, 5, 2, 3).flatten(2, 3)  # [batch, out, (chunk, j), kh, kw]
     if m.joint is None and m.column is None:
         if m.bank is None:
@@ -90,17 +95,47 @@ def aggregated(weight: Tensor, m: Modulation, batch: int, g: Geometry) -> Tensor
 
 
 def per_image(x: Tensor, kernels: Tensor, g: Geometry) -> Tensor:
-    """x [batch, in, h, w] under a kernel for each image [batch, out, in / groups, kh, kw].
-
-    A product of each image's columns with its kernel; a grouped convolution, which is the same, takes PLACEHOLDER.
-    """
-    height, width = g.output_size(x.shape[2], x.shape[3])
-    seen = torch.stack(views(g, x), dim=2)  # [batch, in, places, h, w]
-    columns = seen.view(len(x) * g.groups, -1, height * width)
-    rows = kernels.reshape(len(x) * g.groups, g.cols, -1)
-    return torch.bmm(rows, columns).view(len(x), g.out_channels, height, width)
+    """x [batch, in, h, w] under a kernel for each image [batch, out, in / groups, kh, kw]: one grouped convolution."""
+    batch = len(x)
+    wide = replace(g, in_channels=batch * g.in_channels, out_channels=batch * g.out_channels, groups=batch * g.groups)
+    y = wide.convolve(x.reshape(1, -1, *x.shape[2:]), kernels.flatten(0, 1))
+    return y.view(batch, g.out_channels, *y.shape[2:])
 
 
 def cheapest(x: Tensor, weight: Tensor, m: Modulation, g: Geometry) -> Route:
-    """The route that costs least for these shapes on this device."""
-    return "mixed" if m.joint is not None else "banks"
+    """The route that costs least for these shapes on this device, from `costs`; `banks` where nothing was measured.
+
+    A joint factor leaves only `mixed`; a batch whose kernels are too many for memory only `banks`.
+    """
+    if m.joint is not None:
+        return "mixed"
+    if x.device.type != "cpu" or m.column is not None:
+        return "banks"
+    if len(x) * g.rows * g.out_channels > MIXED_VALUES:
+        return "banks"
+    by = costs(weight, m, g, x.shape[2], x.shape[3])
+    return "mixed" if by["mixed"] < by["banks"] else "banks"
+
+
+def costs(weight: Tensor, m: Modulation, g: Geometry, height: int, width: int) -> dict[Route, float]:
+    """What a training step costs on a CPU by each route, in steps of the static layer.
+
+    P is the number of the output's pixels, C that of input channels, K of banks:
+
+        banks                1.05 K; with position factors and 1 + 400 / C, for scaled copies of the inputs
+        mixed                1.25 + 120 / P: a convolution, and every image's kernel in memory, there and back;
+                             150 / P with position factors
+        with drive factors   n cells over the m that a kernel is cut into, and 200 / C for mixed inputs; 1.25 + 180 / P
+
+    Fitted to `benchmarks/kernels.py`, which prints measured and predicted side by side.
+    """
+    rows, columns = g.output_size(height, width)
+    pixels = rows * columns
+    if m.drive is not None:
+        cells, places = m.drive.shape[1], m.drive[0, 0].numel()
+        return {"banks": cells / places + 200.0 / g.in_channels, "mixed": 1.25 + 180.0 / pixels}
+    each = 1.05 * weight.shape[0]
+    if m.position is not None:
+        return {"banks": each + 1.0 + 400.0 / g.in_channels, "mixed": 1.25 + 150.0 / pixels}
+    # Without bank factors the kernel is the same for every image: there is nothing to mix.
+    return {"banks": each, "mixed": math.inf if m.bank is None else 1.25 + 120.0 / pixels}

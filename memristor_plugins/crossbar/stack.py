@@ -45,14 +45,6 @@ class Stack:
                     f"nonideality={names[0]} needs a device with a third terminal, which {device} has "
                     f"not; take '{names[0]}' out or choose a gated device such as device=adaptive_2d"
                 )
-        for site in (Site.CURRENT, Site.LEAK):
-            effect, dac = self.at(site), self.at(Site.INPUT)
-            if effect is not None and dac is None:
-                name = next(n for n, e in chosen.items() if e is effect)
-                raise SimulationError(
-                    f"nonideality={name} depends on the voltage that an input stands for, which a dac's range tells; "
-                    f"add dac: nonideality=[{','.join([*chosen, 'dac'])}]"
-                )
         if {"write_verify", "d2d"} <= set(chosen):
             raise SimulationError(
                 "nonideality=[write_verify,d2d]: a verified write hides device-to-device variation; take 'd2d' out, or "
@@ -64,6 +56,15 @@ class Stack:
                 raise SimulationError(
                     f"nonideality={name}{other} would count twice: {device}'s own statistics of {switch} contain it; "
                     f"take '{name}' out, or choose device=generic"
+                )
+        # Last, so that what it proposes can be built.
+        for site in (Site.CURRENT, Site.LEAK):
+            effect, dac = self.at(site), self.at(Site.INPUT)
+            if effect is not None and dac is None:
+                name = next(n for n, e in chosen.items() if e is effect)
+                raise SimulationError(
+                    f"nonideality={name} depends on the voltage that an input stands for, which a dac's range tells; "
+                    f"add dac: nonideality=[{','.join([*chosen, 'dac'])}]"
                 )
 
     def at(self, site: Site) -> NonIdeality | None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from memristor_plugins.crossbar.geometry import Geometry
+from memristor_plugins.crossbar.realisation import cheapest
+from memristor_plugins.interfaces.kernel import Modulation
 
 
 class StraightThrough(torch.autograd.Function):
     """y = compute(), with the gradients of sum_k factors[:, k] * convolve(x, weight[k]).
 
-    The cost of the backward pass is the digital layer's: the sums of each bank are not kept, since
-    dL/dfactors[b, k] = <dL/dx_b of bank k, x_b>.
+    The cost of the backward pass is the digital layer's, by the route that costs it least (`realisation.cheapest`): the
+    sums of each bank are not kept, since dL/dfactors[b, k] = <dL/dx_b of bank k, x_b>, or, of an image's mixed kernel
+    M_b = sum_k factors[b, k] weight[k], <dL/dM_b, weight[k]>.
 
     Args:
         x: [batch, in, height, width].
@@ -46,6 +50,8 @@ class StraightThrough(torch.autograd.Function):
         if factors is None and weight.shape[0] == 1:
             grad_x, grad_weight = _back(ctx.geometry, grad, x, weight[0].to(x.dtype), (need_x, need_weight))
             return grad_x, None if grad_weight is None else grad_weight.unsqueeze(0).to(weight.dtype), None, None, None
+        if factors is not None and cheapest(x, weight, Modulation(bank=factors), ctx.geometry) == "mixed":
+            return *_back_mixed(ctx.geometry, grad, x, weight, factors), None, None
         grad_x = None
         by_factor, by_weight = [], []
         for bank in range(weight.shape[0]):
@@ -54,7 +60,7 @@ class StraightThrough(torch.autograd.Function):
             if need_x or need_factors:
                 back = _back(ctx.geometry, grad, x, kernel, (True, False))[0]
                 if need_factors:
-                    by_factor.append((back * x).sum(dim=(1, 2, 3), dtype=torch.float32))
+                    by_factor.append((back * x).sum(dim=(1, 2, 3), dtype=torch.promote_types(x.dtype, torch.float32)))
                 if need_x:
                     back = back if factor is None else back.mul_(factor)
                     grad_x = back if grad_x is None else grad_x.add_(back)
@@ -71,3 +77,16 @@ def _back(g: Geometry, grad: Tensor, x: Tensor, kernel: Tensor, which: tuple[boo
         grad, x, kernel, None, g.stride, g.padding, g.dilation, False, (0, 0), g.groups, (*which, False)
     )
     return grad_x, grad_kernel
+
+
+def _back_mixed(g: Geometry, grad: Tensor, x: Tensor, weight: Tensor, factors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, weight and factors through one kernel for each image."""
+    batch, banks, by = len(x), weight.flatten(1).to(x.dtype), factors.to(x.dtype)
+    kernels = (by @ banks).view(-1, *weight.shape[2:])
+    wide = replace(g, groups=batch * g.groups)
+    grad_x, grad_kernels = _back(
+        wide, grad.reshape(1, -1, *grad.shape[2:]), x.reshape(1, -1, *x.shape[2:]), kernels, (True, True)
+    )
+    of = grad_kernels.view(batch, -1)
+    grad_weight = (by.T @ of).view(weight.shape).to(weight.dtype)
+    return grad_x.view(x.shape), grad_weight, (of @ banks.T).to(factors.dtype)

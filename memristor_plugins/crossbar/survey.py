@@ -163,6 +163,8 @@ def _tell_ties(found: Survey, plan: dict[str, Stack]) -> None:
     """Two layers with one weight are two sets of arrays; what else uses the weight does so digitally."""
     users: dict[int, list[str]] = {}
     for layer, (name, *_) in found.convertible.items():
+        if isinstance(layer, ModulatedConv2d) and "drive" in layer.kernel.factors:
+            continue  # a strategy that shares cells between layers says itself that each has copies
         weight = _weight(layer)
         if weight is not None:
             users.setdefault(id(weight), []).append(name)

@@ -19,6 +19,13 @@ def seen_through_wires(stack: Stack, g: Tensor, context: Context) -> Tensor:
     return from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
 
 
+def line_currents(stack: Stack, g: Tensor, context: Context) -> Tensor:
+    """Current of each bit line at one volt on the word lines that are read, [planes, ..., lines], siemens."""
+    if stack.has(Site.LEAK):
+        return seen_by_reads(stack, g, context)[0].sum(dim=-2)
+    return seen_through_wires(stack, g, context).sum(dim=-2)
+
+
 def seen_by_reads(stack: Stack, g: Tensor, context: Context) -> tuple[Tensor, Tensor]:
     """The same where some word lines are read at a time and the others leak.
 

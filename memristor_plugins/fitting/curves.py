@@ -146,4 +146,4 @@ def _nominal(device: PulsedModel, count: int) -> Cells:
 
 
 def _start(measured: Array) -> Free:
-    return Free(START, float(max(measured[0], 1e-3 * measured.max())), 0.0, unit="S", nuisance=True)
+    return Free(START, float(max(measured[0], 1e-3 * measured.max())), 0.0, unit="S", nuisance=True, zero=True)

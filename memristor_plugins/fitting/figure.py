@@ -51,7 +51,7 @@ def overlay(path: Path, shown: Overlay, caption: str) -> None:
     if shown.x.min() > 0 and shown.x.max() / shown.x.min() > 100:
         lower.set_xscale("log")
     upper.legend(frameon=False, fontsize=8)
-    upper.set_title("\n".join(textwrap.fill(line, 90) for line in caption.split("\n")), fontsize=9)
+    upper.set_title("\n".join(textwrap.fill(line, 78) for line in caption.split("\n")), fontsize=9)
     figure.savefig(path)
 
 

@@ -1,7 +1,7 @@
 """Free parameters: their ranges, and the scale on which they are searched.
 
 A parameter of one sign is searched as its logarithm, so that all that is asked of a start is its order of magnitude;
-one that may have either sign is searched in units of its start.
+one that may be 0 or have either sign is searched in units of its start.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Free:
         unit: SI unit, for reports.
         scale: typical size of a parameter that may be 0 or change its sign; None: the start's, or 1.
         nuisance: belongs to the measurement (a channel's offset) and not to the device.
+        zero: 0 is a value like any other, so that there is no logarithm.
     """
 
     name: str
@@ -43,10 +44,13 @@ class Free:
     unit: str = ""
     scale: float | None = None
     nuisance: bool = False
+    zero: bool = False
 
     @property
     def sign(self) -> int:
         """1 or -1 where the logarithm is searched, 0 where the number itself is."""
+        if self.zero:
+            return 0
         if self.low >= 0 and self.start > 0:
             return 1
         return -1 if self.high <= 0 and self.start < 0 else 0
@@ -92,7 +96,7 @@ def from_param(name: str, start: float, info: Param) -> Free:
         high = min(high, info.lt if info.lt == 0 else info.lt - OPEN * (abs(info.lt) or abs(start)))
     # A number of [0, 1] that starts at 0 has its range for a scale.
     scale = high - low if start == 0 and math.isfinite(high - low) else None
-    return Free(name, start, low, high, info.unit, scale)
+    return Free(name, start, low, high, info.unit, scale, zero=info.ge == 0 or info.le == 0)
 
 
 def starts(free: Sequence[Free], count: int, spread: float, seed: int) -> Array:

@@ -1,10 +1,12 @@
 """How well a fit knows its parameters: intervals, directions that the data do not determine, goodness of fit.
 
 Intervals are from the sandwich covariance (J'WJ)^-1 M (J'WJ)^-1, M the covariance of J'Wr. Residuals of a time series
-are correlated, by slow noise and by what the model cannot say: M sums their products over a window of lags
-(Newey and West 1987, 10.2307/1913610, Bartlett weights, the window from the residuals' own lag-1 correlation after
-Andrews 1991, 10.2307/2938229). A parameter has the larger of that variance and the one of independent residuals.
-Where the residuals' covariance is known from repeats, M is J'CJ.
+are correlated, by slow noise and by what the model cannot say: what a first-order autoregression of the residuals
+leaves of J'Wr is summed over a window of lags, and the autoregression put back (Newey and West 1987,
+10.2307/1913610, Bartlett weights; whitened after Andrews and Monahan 1992, 10.2307/2951574; the window after Andrews
+1991, 10.2307/2938229). Student's t then has as many degrees of freedom as there are independent residuals. A
+parameter has the larger of that variance and the one of independent residuals. Where the residuals' covariance is known
+from repeats, M is J'CJ.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ SINGULAR = 1e-4
 UNKNOWN = math.log(10.0)
 # How much of a parameter may lie in an undetermined direction.
 SHARE = 0.05
+# Independent residuals that are counted where a model's own faults dominate them.
+FEWEST = 5
 # How near to a bound of the search is at the bound.
 EDGE = 1e-4
 
@@ -95,8 +99,12 @@ def infer(
     if covariance is None:
         noise = float(rest @ rest) / freedom
         plain = noise * bread
-        window = _window(rest)
-        meat = _long_run(j * rest[:, None], window) * count / freedom
+        rho, scores = _lag_1(rest), j * rest[:, None]
+        window = _window(rest[1:] - rho * rest[:-1])
+        white = _long_run(scores[1:] - rho * scores[:-1], window) * count / max(count - 1, 1)
+        meat = white / (1 - rho) ** 2 * count / freedom
+        # Independent residuals among the correlated ones.
+        freedom = min(freedom, max(round(count * (1 - rho) / (1 + rho)), FEWEST))
         spread = np.maximum(np.diag(bread @ meat @ bread), np.diag(plain))
         full = plain
     else:
@@ -200,14 +208,18 @@ def _null_name(null: Array, k: int, free: Sequence[Free]) -> str:
     return ""
 
 
-def _window(rest: Array) -> int:
-    """Lags to sum over: Andrews' rule for the Bartlett kernel, from the lag-1 correlation; at most a quarter."""
-    count = len(rest)
+def _lag_1(rest: Array) -> float:
+    """Correlation of neighbouring residuals, in [0, 0.97]."""
     power = float(rest[:-1] @ rest[:-1])
     rho = float(rest[1:] @ rest[:-1]) / power if power > 0 else 0.0
-    rho = min(max(rho, 0.0), 0.97)
+    return min(max(rho, 0.0), 0.97)
+
+
+def _window(rest: Array) -> int:
+    """Lags to sum over: Andrews' rule for the Bartlett kernel, from the lag-1 correlation; at most a quarter."""
+    rho, count = _lag_1(rest), len(rest)
     alpha = 4 * rho**2 / ((1 - rho) ** 2 * (1 + rho) ** 2)
-    return min(math.ceil(1.1447 * (alpha * count) ** (1 / 3)), count // 4)
+    return min(math.ceil(1.1447 * math.cbrt(alpha * count)), count // 4)
 
 
 def _long_run(scores: Array, window: int) -> Array:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from memristor_plugins.devices.transient.integrator import simulate
-from memristor_plugins.devices.transient.waveform import table
+from memristor_plugins.devices.transient.waveform import Waveform, table
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.fitting.loops import Sweep
-from memristor_plugins.interfaces.transient import TransientModel
+from memristor_plugins.interfaces.transient import State, TransientModel, clamp
 
 Array = NDArray[np.float64]
 
@@ -27,13 +27,12 @@ class SweepModel:
     """What a transient model says of a sweep.
 
     The voltage across the cell is V - V_offset - R_series (I - I_offset), with the measured V and I; the predicted
-    current has I_offset added. A repeated sweep is the last of `settle` + 1 repetitions of its average.
+    current has I_offset added. A sweep that was repeated and averaged is a period of a cell that has settled.
 
     Args:
         model: the cell; its parameters are the defaults.
         sweep: the measurement.
         series_resistance: of the set-up, ohm, where the voltage was measured across it and the cell.
-        settle: repetitions before the one that counts; 0 where the sweep was measured once.
         tolerance: of the integrator; None: one fixed step between two rows, for a search.
         possible: whether the model's parameters go together (R_on < R_off); None: whatever they are.
     """
@@ -41,7 +40,6 @@ class SweepModel:
     model: TransientModel
     sweep: Sweep
     series_resistance: float = 0.0
-    settle: int = 2
     tolerance: float | None = 1e-6
     possible: Callable[[Mapping[str, float]], bool] | None = None
 
@@ -83,14 +81,22 @@ class SweepModel:
         zero = np.zeros(count)
         v_off, i_off = values.get(VOLTAGE_OFFSET, zero), values.get(CURRENT_OFFSET, zero)
         v = sweep.voltage[:, None] - v_off - self.series_resistance * (sweep.current[:, None] - i_off)
+        time, gate = sweep.time, sweep.gate
+        if sweep.period is not None:
+            # Closed: the last row is followed by the first of the next period.
+            time, v = np.append(time, sweep.period), np.concatenate([v, v[:1]])
+            gate = None if gate is None else np.append(gate, gate[0])
         # The same for all: the waveform is cut at 0 V and its terms are plain numbers.
         shared = not (v_off.any() or (self.series_resistance and i_off.any()))
-        time, v, gate, last = self._repeated(v[:, :1] if shared else v)
-        wave = table(torch.from_numpy(time), torch.from_numpy(v[:, 0] if shared else v), gate)
+        wave = table(
+            torch.from_numpy(time),
+            torch.from_numpy(v[:, 0] if shared else v),
+            None if gate is None else torch.from_numpy(gate),
+        )
+        model = self.model.with_parameters(own)
         with torch.no_grad():
-            made = simulate(
-                self.model.with_parameters(own), wave, shape=(count,), tolerance=self.tolerance, record="segments"
-            )
+            state = None if sweep.period is None else self._settled(model, wave, count)
+            made = simulate(model, wave, shape=(count,), state=state, tolerance=self.tolerance, record="segments")
         if made.current is None or made.time is None:
             raise SimulationError("a simulation that records its segments has currents")
         found = made.current.reshape(-1, count).numpy()
@@ -98,15 +104,23 @@ class SweepModel:
             # Cuts at 0 V have added instants.
             at = made.time.numpy()
             found = found[np.abs(at[None] - time[:, None]).argmin(1)]
-        return np.asarray(found[last].T + i_off[:, None], dtype=np.float64)
+        return np.asarray(found[: len(sweep.time)].T + i_off[:, None], dtype=np.float64)
 
-    def _repeated(self, v: Array) -> tuple[Array, Array, torch.Tensor | None, slice]:
-        sweep = self.sweep
-        n = len(sweep.time)
-        if sweep.period is None:
-            gate = None if sweep.gate is None else torch.from_numpy(sweep.gate)
-            return sweep.time, v, gate, slice(None)
-        rounds = self.settle + 1
-        time = np.concatenate([sweep.time + k * sweep.period for k in range(rounds)])
-        gate = None if sweep.gate is None else torch.from_numpy(np.tile(sweep.gate, rounds))
-        return time, np.tile(v, (rounds, 1)), gate, slice((rounds - 1) * n, rounds * n)
+    def _settled(self, model: TransientModel, wave: Waveform, count: int) -> State:
+        """The state after as many periods as were averaged, from three of them.
+
+        What a period adds shrinks or grows from one to the next by a factor, which is taken to stay as it is (Aitken's
+        extrapolation), and for 1 where it is larger: a motion that speeds up soon meets an end.
+        """
+        bounds = model.bounds(model.prepare(model.parameters))
+        states = [tuple(y.expand(count) for y in model.initial((count,)))]
+        states[0] = tuple(clamp(y, *ends) for y, ends in zip(states[0], bounds, strict=True))
+        for _ in range(3):
+            states.append(simulate(model, wave, shape=(count,), state=states[-1], tolerance=self.tolerance).final)
+        powers = torch.arange(1, max(self.sweep.averaged - 1, 1), dtype=torch.float64)[:, None]
+        settled = []
+        for y1, y2, y3, (low, high) in zip(*states[1:], bounds, strict=True):
+            first, second = y2 - y1, y3 - y2
+            factor = torch.where(first != 0, second / torch.where(first != 0, first, 1.0), 0.0).clamp(-1.0, 1.0)
+            settled.append(clamp(y3 + second * (factor**powers).sum(0), low, high))
+        return tuple(settled)

@@ -76,9 +76,9 @@ class _Counted:
     def one(self, u: Array) -> Array:
         """[residuals]; nan where `u` cannot be simulated."""
         if not self.together:
-            return self.at(u[None])[0]
+            return np.asarray(self.at(u[None])[0], dtype=np.float64)
         self.kept = {u.tobytes(): self.at(self._shifted(u)[2])}
-        return self.kept[u.tobytes()][0].copy()
+        return np.array(self.kept[u.tobytes()][0], dtype=np.float64)
 
     def tried(self, u: Array) -> Array:
         """For the search: what cannot be simulated is as bad as can be, so that the step is shortened."""

@@ -78,7 +78,7 @@ def sweep(table: Table, *, average: bool = True, skip: int = 1) -> Sweep:
     currents = stacked(current)
     step = float(np.mean(np.diff(time)))
     return Sweep(
-        step * np.arange(length),
+        step * np.arange(length, dtype=np.float64),
         stacked(voltage).mean(0),
         currents.mean(0),
         None if gate is None else stacked(gate).mean(0),
@@ -107,14 +107,24 @@ def samples_per_period(time: Array, voltage: Array, gate: Array | None = None) -
         return None
     # Multiples of the period correlate as well: the first run of lags that come near the best.
     tail = correlation[negative[0] : longest + 1]
+    if tail.max() <= 0:
+        return None
     near = tail >= NEAR * tail.max()
     begin = int(np.argmax(near))
     end = begin + int(np.argmin(np.append(near[begin:], False)))
-    length = int(negative[0] + begin + np.argmax(tail[begin:end]))
+    peak = int(negative[0] + begin + np.argmax(tail[begin:end]))
+    # A peak is flat and noise moves it; a wrong length by a single sample adds up over the periods.
+    about = max(2, peak // 50)
+    lengths = range(max(peak - about, 2), min(peak + about, longest) + 1)
+    length = min(lengths, key=lambda n: float(_stacked(voltage, n).var(0).mean()))
     for signal in (voltage, gate):
         if signal is None:
             continue
-        periods = signal[: len(signal) // length * length].reshape(-1, length)
-        if float(periods.std(0).max()) > SAME * float(np.ptp(signal)):
+        if float(_stacked(signal, length).std(0).max()) > SAME * float(np.ptp(signal)):
             return None
     return length
+
+
+def _stacked(signal: Array, length: int) -> Array:
+    """[whole periods, length]."""
+    return signal[: len(signal) // length * length].reshape(-1, length)

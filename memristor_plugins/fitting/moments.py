@@ -32,6 +32,8 @@ FEWEST = 5
 # Where almost every target differs, cells are pooled over ranges of targets with at least this many each.
 POOL = 20
 MOST_GROUPS = 8
+# A standard deviation of simulated cells that is 0, siemens.
+NO_SPREAD = 1e-18
 # First readings this far apart, as a logarithm, are of cells that were programmed differently.
 GAP = 0.2
 
@@ -54,7 +56,8 @@ class Moments:
         groups: row indices of each group.
         labels: of each group, for tables: (target or first reading, time).
         with_spread: groups that are large enough to tell a standard deviation.
-        value: means of all groups, then standard deviations of those, siemens.
+        value: means of all groups, siemens, then logarithms of the standard deviations of those: of a logarithm the
+            error does not depend on the value, so that groups which happen to scatter little do not count for more.
         error: their standard errors.
         covariance: of the moments over their errors, [moments, moments].
         cells: number of measured cells.
@@ -72,10 +75,16 @@ class Moments:
     cells: int
 
     def simulated(self, device: Device) -> Array:
-        """The same moments of simulated cells, siemens."""
+        """The same moments of simulated cells."""
         rows = self.sample(device, max(2, SIMULATED // max(len(self.measured), 1)))
         means = [float((rows[g] - self.reference[g, None]).mean()) for g in self.groups]
-        return np.array([*means, *(float(rows[self.groups[k]].std()) for k in self.with_spread)])
+        spreads = np.array([float(rows[self.groups[k]].std()) for k in self.with_spread])
+        return np.array([*means, *np.log(np.maximum(spreads, NO_SPREAD))])
+
+    def siemens(self, moments: Array) -> Array:
+        """Means and standard deviations, all in siemens."""
+        count = len(self.groups)
+        return np.concatenate([moments[:count], np.exp(moments[count:])])
 
     def residuals(self, device: Device) -> Array:
         """Simulated less measured moments, over their standard errors."""
@@ -168,8 +177,8 @@ def _moments(
     for k in with_spread:
         values = measured[groups[k]]
         spread = float(values.std(ddof=1))
-        value.append(spread)
-        about = ((values - values.mean()) ** 2 - values.var()) / (2 * spread)
+        value.append(math.log(spread))
+        about = ((values - values.mean()) ** 2 - values.var()) / (2 * spread**2)
         influence.append(_by_cell(about, groups[k], index, len(names)))
     psi = np.stack(influence, axis=1)
     total = psi.T @ psi

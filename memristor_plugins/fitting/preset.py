@@ -61,7 +61,7 @@ def write(
         unit = f" {e.unit}" if e.unit else ""
         note = f"{e.low:.4g} to {e.high:.4g}{unit} (95 %)" if e.low is not None else f"{e.status}: {e.reason}"
         lines.append(f"{e.name}: {_yaml(e.value)}  # {note}")
-    lines += [f"{name}: {_yaml(value)}  # follows from the fit" for name, value in derived.items()]
+    lines += [f"{name}: {_yaml(value)}  # chosen for the array, not measured" for name, value in derived.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -87,10 +87,7 @@ class SweepProblem(Problem):
         self.scale = float(np.ptp(sweep.current))
         if self.scale == 0:
             raise ConfigError("data", "the current is the same in every row; there is nothing to fit")
-        # A search needs neither every row nor a settled cell to the last digit.
-        self.rough = replace(
-            self.model, sweep=sweep.thinned(SEARCHED), settle=min(self.model.settle, 1), tolerance=None
-        )
+        self.rough = replace(self.model, sweep=sweep.thinned(SEARCHED), tolerance=None)
         self.nuisances = ()
         if self.offsets:
             v, i = float(np.ptp(sweep.voltage)), self.scale
@@ -104,8 +101,9 @@ class SweepProblem(Problem):
 
     def coarse(self, values: Mapping[str, Array]) -> Array:
         rough = self.rough
-        weight = np.sqrt(len(self.model.sweep.time) / len(rough.sweep.time))
-        return weight * (rough.currents(values) - rough.sweep.current) / self.scale
+        weight = float(np.sqrt(len(self.model.sweep.time) / len(rough.sweep.time)))
+        rest = rough.currents(values) - rough.sweep.current
+        return np.asarray(weight / self.scale * rest, dtype=np.float64)
 
     def overlay(self, values: Mapping[str, float]) -> Overlay:
         sweep = self.model.sweep
@@ -138,8 +136,9 @@ class MomentProblem(Problem):
             x, x_label = np.array([time for _, time in labels]), "time since programming (s)"
             if len({level for level, _ in labels}) > len({time for _, time in labels}):
                 names = [f"{n}, from {level:.3g} S" for n, (level, _) in zip(names, labels, strict=True)]
-        fitted = m.simulated(self.build(dict(values)))
-        return Overlay(x, m.value, fitted, m.error, x_label, "conductance (S)", tuple(names))
+        fitted, measured = m.siemens(m.simulated(self.build(dict(values)))), m.siemens(m.value)
+        error = m.error * np.where(np.arange(len(measured)) < len(m.groups), 1.0, measured)
+        return Overlay(x, measured, fitted, error, x_label, "conductance (S)", tuple(names))
 
 
 @dataclass

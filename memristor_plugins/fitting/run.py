@@ -19,6 +19,7 @@ from memristor_plugins.fitting.least_squares import STEP, minimise
 from memristor_plugins.fitting.loops import sweep
 from memristor_plugins.fitting.problem import Fit, MomentProblem, Problem, SweepProblem, fit
 from memristor_plugins.fitting.subject import AMPLITUDE, Subject
+from memristor_plugins.fitting.usable import within
 from memristor_plugins.interfaces.device import Device
 
 Array = NDArray[np.float64]
@@ -180,7 +181,8 @@ def _problem(subject: Subject, table: Table, options: Options) -> tuple[Problem,
             raise ConfigError(name, f"is for sweeps (kind=iv); {table.name} is read as kind={table.kind}")
     subject.device  # noqa: B018  checked before anything is computed
     if table.kind == "pulses":
-        return curves.pulses(table, build), 1
+        # Which targets are used says nothing of a pulse train, and must not keep the bounds from moving.
+        return curves.pulses(table, lambda values: subject.build({**within(subject, values), **values})), 1
     if table.kind == "programming":
         return MomentProblem(moments.programming(table), build, "programming"), 1
     if "cell" in table and len(np.unique(table["cell"])) > 1:

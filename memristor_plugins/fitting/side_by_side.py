@@ -69,7 +69,7 @@ def _expand(residuals: Callable[[Array], Array], u: Array, low: Array, high: Arr
     found = residuals(shifted.reshape(-1, size)).reshape(starts, 2 * size + 1, -1)
     middle = found[:, 0]
     ahead, behind = found[:, 1 : size + 1], found[:, size + 1 :]
-    no_ahead, no_behind = (~np.isfinite(side).all(-1) for side in (ahead, behind))
+    no_ahead, no_behind = (np.isnan(np.asarray(0 * side.sum(-1), dtype=np.float64)) for side in (ahead, behind))
     ahead = np.where(no_ahead[..., None], middle[:, None], ahead)
     behind = np.where(no_behind[..., None], middle[:, None], behind)
     width = np.where(no_ahead, u, up) - np.where(no_behind, u, down)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -156,7 +156,7 @@ def subject(overrides: Sequence[str]) -> Subject:
 
 
 def _nuisance(free: Free) -> Free:
-    return Free(free.name, free.start, free.low, free.high, free.unit, free.scale, nuisance=True)
+    return replace(free, nuisance=True)
 
 
 def _text(value: object) -> str:

@@ -42,6 +42,15 @@ def settings(subject: Subject, values: Mapping[str, float], reached: tuple[float
     raise ConfigError(first.option, f"the fitted device cannot be an array cell: {first.message}; set it to hold it")
 
 
+def within(subject: Subject, values: Mapping[str, float]) -> dict[str, float]:
+    """A range of targets inside the bounds of a pulsed cell, unless the user set one; {} for other devices."""
+    number = {**subject.settings, **values}
+    low, high = number.get("lowest"), number.get("highest")
+    if {"g_min", "g_max"} & set(subject.given) or not (isinstance(low, float) and isinstance(high, float)):
+        return {}
+    return {"g_min": low + 0.1 * (high - low), "g_max": high - 0.15 * (high - low)}
+
+
 def _candidates(
     subject: Subject, values: Mapping[str, float], reached: tuple[float, float] | None
 ) -> Iterator[dict[str, float]]:
@@ -54,9 +63,8 @@ def _candidates(
         yield {"g_max": top, "g_min": top / 200}
         if number["g_off"] < top / 1.01:
             yield {"g_max": top, "g_min": (number["g_off"] * top) ** 0.5}
-    if {"lowest", "highest", "g_min", "g_max"} <= set(number):
-        low, high = number["lowest"], number["highest"]
-        yield {"g_min": low + 0.1 * (high - low), "g_max": high - 0.15 * (high - low)}
+    if inside := within(subject, values):
+        yield inside
     if {"v_set", "v_reset"} <= set(number):
         reads: list[dict[str, float]] = [{}]
         if {"v_on", "v_off"} <= set(number):

@@ -95,8 +95,10 @@ class Device(ABC):
         includes: effects that its own statistics contain already, each with the effect that switches those on:
             `{"d2d": "programming"}`; selecting both is an error.
         levels: how many conductances a write can ask for; None: not known.
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
     """
 
+    requires_api: ClassVar[int] = 1
     gated: ClassVar[bool] = False
     levels: int | None = None
     read_correlation: ClassVar[Literal["multiply", "image", "evaluation"]] = "multiply"
@@ -124,7 +126,14 @@ class Device(ABC):
 
     @abstractmethod
     def conductance(self, state: CellState, seconds: float) -> Tensor:
-        """Conductance in siemens, `seconds` (>= 0, absolute) after programming; deterministic given the state."""
+        """Conductance in siemens, of the shape of `state.g`, `seconds` (>= 0, absolute) after programming.
+
+        Deterministic given the state. Time 0 is what programming left. A device that was measured over a limited time
+        refuses any other.
+
+        Raises:
+            SimulationError: no measurement or model reaches this time; names the nearest one that does.
+        """
 
     @abstractmethod
     def read_std(self, g: Tensor, state: CellState, seconds: float) -> Tensor | None:
@@ -132,7 +141,11 @@ class Device(ABC):
 
     @abstractmethod
     def current(self, g: Tensor, v: Tensor, *, v_gate: Tensor | None = None, temperature: float = 300.0) -> Tensor:
-        """Current in amperes through cells of low-field conductance `g` at `v` volts (broadcast together)."""
+        """Current in amperes through cells of conductance `g` (siemens) at `v` volts (broadcast together).
+
+        `g` is what a read sees: I = g V at low field, or at the read voltage where the model is verified there.
+        `v_gate` in volts, where there is a gate; `temperature` in kelvin.
+        """
 
     def read(
         self,
@@ -143,14 +156,20 @@ class Device(ABC):
         seconds: float = 0.0,
         temperature: float = 300.0,
     ) -> Tensor:
-        """One noisy read of conductances `g`, siemens. Gaussian of `read_std` unless a device overrides it."""
+        """One noisy read of conductances `g`, siemens, any shape. Gaussian of `read_std` unless a device overrides it.
+
+        `seconds` after programming, at `temperature` in kelvin.
+
+        Raises:
+            NotImplementedError: the noise is not Gaussian, and the device does not say what it is.
+        """
         std = self.read_std(g, state, seconds)
         if std is None:
             raise NotImplementedError(f"{type(self).__name__} has non-Gaussian read noise and must implement read()")
         return g + std * standard_normal(g, generator)
 
     def hold(self, target: Tensor, *, generator: Generator) -> CellState:
-        """Cells that hold `target` exactly: fabricated as real ones are, but written without error."""
+        """Cells that hold `target` (siemens, any shape) exactly: fabricated as real ones, but written without error."""
         cells = self.fabricate(target.shape, generator=generator).map(lambda t: t.to(target.device))
         return CellState(target, target, cells, standard_normal(target, generator))
 
@@ -169,11 +188,14 @@ class Device(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no gate")
 
     def nominal_gain(self, v_gate: Tensor) -> Tensor:
-        """Gain of a nominal cell in its most conductive state, the curve a gate driver is calibrated on."""
+        """Gain of a nominal cell in its most conductive state, the curve a gate driver is calibrated on.
+
+        Of the shape of `v_gate` (volts); rises from `gate_range[0]` to 1 at `gate_range[1]`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no gate")
 
     def gate_voltage(self, gain: Tensor) -> Tensor:
-        """Gate voltage, volts, at which a nominal cell has `gain`: the inverse of `nominal_gain`."""
+        """Gate voltage, volts, at which a nominal cell has `gain` (any shape): the inverse of `nominal_gain`."""
         raise NotImplementedError(f"{type(self).__name__} has no gate")
 
     @property

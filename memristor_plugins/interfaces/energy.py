@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+TERA = 1e12
 
 #: What an entry of a report states, and what its sums are asked for by.
 Quantity = Literal["energy_j", "latency_s", "area_m2"]
@@ -214,12 +216,12 @@ class CostReport:
     @property
     def tops(self) -> float | None:
         """Tera-operations a second, of `precision`."""
-        return None if self.throughput is None else self.ops * self.throughput * 1e-12
+        return None if self.throughput is None else self.ops * self.throughput / TERA
 
     @property
     def tops_per_watt(self) -> float | None:
         """Tera-operations a joule, of `precision`; None where nothing was counted or nothing costs."""
-        return self.ops / self.total_j * 1e-12 if self.ops and self.total_j else None
+        return self.ops / self.total_j / TERA if self.ops and self.total_j else None
 
     @property
     def energy_delay_js(self) -> float | None:
@@ -235,7 +237,13 @@ class CostReport:
 
 
 class EnergyEstimator(ABC):
-    """Turns a measured workload into joules, seconds and square metres."""
+    """Turns a measured workload into joules, seconds and square metres.
+
+    Attributes:
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
+    """
+
+    requires_api: ClassVar[int] = 1
 
     def check(self) -> None:  # noqa: B027 - most estimators run anywhere
         """Raise where this machine cannot give the estimate; called before a run starts."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """The convolution that a kernel is built for."""
+    """The convolution that a kernel is built for.
+
+    Args:
+        in_channels, out_channels: channels of input and output.
+        kernel_size: height and width of the kernel.
+        groups: independent convolutions side by side.
+    """
 
     in_channels: int
     out_channels: int
@@ -119,8 +126,10 @@ class KernelStrategy(ABC):
 
     Attributes:
         banks: number K of kernels a layer.
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
     """
 
+    requires_api: ClassVar[int] = 1
     banks: int
 
     def for_network(self) -> KernelStrategy:

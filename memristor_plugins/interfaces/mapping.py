@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -32,7 +32,13 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """How one layer fills its arrays, in whole arrays and cells; `cells_total` has padding and references too."""
+    """How one layer fills its arrays.
+
+    Args:
+        arrays: whole physical arrays.
+        cells_used: cells that hold a weight.
+        cells_total: cells of these arrays, padding and references too.
+    """
 
     arrays: int
     cells_used: int
@@ -52,13 +58,19 @@ class Mapping(ABC):
             g_min, on word lines that are never driven.
         planes: cells of one weight.
         groups: partial sums of one output that are converted separately; 1 where planes are subtracted before one ADC.
+        weight_error: largest rounding of a weight, over the largest weight that shares its scale; 0: weights are stored
+            exactly, as an ideal device would have them.
         subtract: `analog`: currents of a pair are subtracted before one ADC; `digital`: each has its own.
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
     """
+
+    requires_api: ClassVar[int] = 1
 
     rows: int
     columns: int
     planes: int
     groups: int
+    weight_error: float = 0.0
     subtract: Literal["analog", "digital"]
 
     @abstractmethod
@@ -67,7 +79,7 @@ class Mapping(ABC):
 
     @abstractmethod
     def to_effective(self, g: Tensor, scale: Tensor) -> Tensor:
-        """What each converter sees of conductances `g` [planes, ..., rows, lines], in weight units.
+        """What each converter sees of conductances `g` [planes, ..., rows, lines] (siemens), in weight units.
 
         Returns [groups, ..., rows, lines]. Linear in g, so that errors of g pass through.
         """
@@ -80,7 +92,7 @@ class Mapping(ABC):
     def from_current(self, partial: Tensor) -> Tensor:
         """Outputs [..., cols] from converted sums [groups, ..., lines], before `Mapped.offset` is subtracted.
 
-        `to_effective`, this, and the offset are exact together on an ideal device. Linear.
+        `to_effective`, this, and the offset are exact together on an ideal device, but for `weight_error`. Linear.
         """
 
     def lines(self, cols: int) -> int:

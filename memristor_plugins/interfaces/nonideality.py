@@ -7,6 +7,7 @@ matters. Traits tell the engine which execution plan stays exact.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -112,14 +113,18 @@ class NonIdeality(ABC):
         slice_bits: at `Site.INPUT`, bits of an input that are driven at once; None: all.
         offset_in_range: at `Site.INPUT`, `lines` needs the input range: a chip is programmed after calibration.
         fixed_range: [low, high] of a converter whose range is given; None: it is calibrated.
+        neutral: parameters with which it changes nothing, by name; empty where it always acts. Tested to be true.
+        requires_api: version of the contracts it was written for; a newer one than `PLUGIN_API` is refused in one line.
     """
 
+    requires_api: ClassVar[int] = 1
     site: ClassVar[Site]
     linear: ClassVar[bool] = True
     static: ClassVar[bool] = True
     per_tile: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
     uses: ClassVar[frozenset[str]] = frozenset()
+    neutral: ClassVar[Mapping[str, Any]] = {}
     learned_range: bool = False
     nodes: int = 1
     terms: int = 1
@@ -162,6 +167,20 @@ class NonIdeality(ABC):
         """At `SUM`, (low, high, step) where `apply` without a state is x -> step * round(clip(x, low, high) / step).
 
         The engine then fuses it with the addition of the sums. None: it converts otherwise.
+        """
+        return None
+
+    def moments(self, x: Any, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation, over chips and draws, of what `apply` makes of each number of `x`.
+
+        Where an effect states them, they are tested against what it draws. A `CellState` counts by its conductances.
+
+        Args:
+            x: as in `apply`.
+            context: as in `apply`.
+
+        Returns:
+            Two tensors of the shape of what `apply` returns, in its unit; None: not stated.
         """
         return None
 

@@ -57,6 +57,14 @@ class TransientModel(ABC):
         """Name the parameters of the equations; called once, at the end of `__init__`."""
         self.parameters = MappingProxyType(dict(values))
 
+    def __getstate__(self) -> dict[str, object]:
+        # A view of a dictionary does not pickle.
+        return {**self.__dict__, "parameters": dict(self.parameters)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.parameters = MappingProxyType(dict(self.parameters))
+
     def with_parameters(self, values: Mapping[str, Number]) -> Self:
         """The same model with some parameters replaced, by floats or by tensors that broadcast to the devices.
 

@@ -78,6 +78,7 @@ class BitSliced(Mapping):
             raise ConfigError(
                 "mapping.columns", f"one weight takes {narrowest} bit lines; the nearest valid value is {narrowest}"
             )
+        self.weight_error = 0.5 / (2 ** (total - 1) - 1 if around_zero else 2**total - 1)
         self.base = self._base(base, subtract, scaling, sides, reference)
         self.planes, self.groups = slices * self.base.planes, slices * self.base.groups
         self.subtract = self.base.subtract

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Size, Tensor
@@ -36,6 +39,7 @@ class D2D(NonIdeality):
     """
 
     site = Site.CELL
+    neutral: ClassVar[Mapping[str, Any]] = {"sigma": 0.0}
 
     def __init__(
         self,
@@ -46,11 +50,22 @@ class D2D(NonIdeality):
             float | None, Param("conductance without spread; null: device.g_min", unit="S", source="assumed", gt=0)
         ] = None,
     ) -> None:
+        if g_ref is not None and (distribution, on) != ("lognormal", "log_g"):
+            warnings.warn(
+                "nonidealities.d2d.g_ref has no effect but with distribution=lognormal and on=log_g", stacklevel=2
+            )
         self.sigma, self.distribution, self.on, self.g_ref = sigma, distribution, on, g_ref
 
     def sample(self, shape: Size | tuple[int, ...], *, generator: Generator) -> Tensor | None:
         """One standard normal a cell; None without spread."""
         return normals(tuple(shape), generator) if self.sigma else None
+
+    def moments(self, x: CellState, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Mean and deviation of G', siemens, with on=g; the clip at zero of normal factors left out."""
+        if self.on != "g":
+            return None
+        relative = math.sqrt(math.expm1(self.sigma**2)) if self.distribution == "lognormal" else self.sigma
+        return x.g, relative * x.g
 
     def apply(self, x: CellState, state: Tensor | None, context: Context) -> CellState:
         if state is None:

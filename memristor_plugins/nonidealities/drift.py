@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class Drift(NonIdeality):
     """
 
     site = Site.AGE
+    neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Generator, Size, Tensor
@@ -27,6 +28,7 @@ class Endurance(NonIdeality):
     """
 
     site = Site.DEFECT
+    neutral: ClassVar[Mapping[str, Any]] = {"cycles": 0.0}
 
     def __init__(
         self,

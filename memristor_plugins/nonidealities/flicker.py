@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -29,6 +30,7 @@ class Flicker(NonIdeality):
     """
 
     site = Site.FLUCTUATION
+    neutral: ClassVar[Mapping[str, Any]] = {"amplitude": 0.0}
 
     def __init__(
         self,
@@ -45,6 +47,10 @@ class Flicker(NonIdeality):
                 f"must be longer than the device's read of {read_time:g} s, got {self.duration:g} s",
             )
         return math.sqrt(self.amplitude * math.log(self.duration / read_time))
+
+    def moments(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Mean g and deviation sigma g, siemens; the clip at zero left out, which needs sigma << 1."""
+        return x, self.std(context.device.read_time) * x
 
     def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
         if self.amplitude == 0:

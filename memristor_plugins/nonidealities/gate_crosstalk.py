@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ class GateCrosstalk(NonIdeality):
     """
 
     site = Site.GATE_COUPLING
+    neutral: ClassVar[Mapping[str, Any]] = {"fraction": 0.0}
 
     def __init__(
         self,

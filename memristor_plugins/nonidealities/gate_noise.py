@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from memristor_plugins.interfaces.device import standard_normal
@@ -19,6 +21,7 @@ class GateNoise(NonIdeality):
 
     site = Site.GATE_NOISE
     static = False
+    neutral: ClassVar[Mapping[str, Any]] = {"std": 0.0}
 
     def __init__(
         self,
@@ -27,6 +30,11 @@ class GateNoise(NonIdeality):
         ] = 0.005,
     ) -> None:
         self.std = std
+
+    def moments(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Mean V and deviation std (V_high - V_low), volts."""
+        low, high = context.device.gate_range
+        return x, torch.full_like(x, self.std * abs(high - low))
 
     def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
         if self.std == 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class IRDrop(NonIdeality):
     """
 
     site = Site.WIRES
+    neutral: ClassVar[Mapping[str, Any]] = {"r_word": 0.0, "r_bit": 0.0, "r_source": 0.0, "r_sink": 0.0}
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class IRDrop(NonIdeality):
             Literal["fast", "exact"], Param("how a training step solves its arrays", source="cost")
         ] = "fast",
         evaluation: Annotated[
-            Literal["exact", "fast"], Param("how a chip's arrays are solved; fast: training's approximation", source="cost")
+            Literal["exact", "fast"], Param("how a chip's arrays are solved; fast: as in training", source="cost")
         ] = "exact",
     ) -> None:
         self.r_word, self.r_bit, self.r_source, self.r_sink = r_word, r_bit, r_source, r_sink
@@ -47,8 +49,8 @@ class IRDrop(NonIdeality):
     def apply(self, x: Tensor, state: Any, context: Context) -> Tensor:
         if not any((self.r_word, self.r_bit, self.r_source, self.r_sink)):
             return x
-        chosen = self.training if context.training else self.evaluation
-        solve = effective_conductance_fast if chosen == "fast" else effective_conductance
+        ohm = {"r_word": self.r_word, "r_bit": self.r_bit, "r_source": self.r_source, "r_sink": self.r_sink}
+        if (self.training if context.training else self.evaluation) == "fast":
+            return effective_conductance_fast(x, **ohm)
         # In float64: the wires' conductances are a million times the cells'.
-        solved = solve(x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink)
-        return solved.to(x.dtype)
+        return effective_conductance(x.double(), **ohm).to(x.dtype)

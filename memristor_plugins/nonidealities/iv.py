@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -54,6 +55,10 @@ class IV(NonIdeality):
         field: Annotated[float, Param("lowering of the barrier", unit="V^-1/2", source="assumed", ge=0)] = 1.0,
         terms: Annotated[int, Param("voltages at which the device's law is exact", source="numerics", ge=1, le=8)] = 3,
     ) -> None:
+        own = {"sinh": ("v0",), "polynomial": ("c3", "c5"), "poole_frenkel": ("field",), "device": ("terms",)}
+        given = {"v0": v0 != 0.25, "c3": c3 != 1.0, "c5": c5 != 0.0, "field": field != 1.0, "terms": terms != 3}
+        for option in (name for name, changed in given.items() if changed and name not in own[model]):
+            warnings.warn(f"nonidealities.iv.{option} has no effect with nonidealities.iv.model={model}", stacklevel=2)
         self.model, self.v0, self.c3, self.c5, self.field = model, v0, c3, c5, field
         self.terms = terms if model == "device" else 1
 

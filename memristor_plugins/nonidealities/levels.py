@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Levels(NonIdeality):
     """
 
     site = Site.TARGET
+    neutral: ClassVar[Mapping[str, Any]] = {"n": 0}
 
     def __init__(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ class Programming(NonIdeality):
     """
 
     site = Site.WRITE
+    neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
 
     def __init__(
         self,

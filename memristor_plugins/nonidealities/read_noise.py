@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class ReadNoise(NonIdeality):
 
     site = Site.READ
     static = False
+    neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
 
     def __init__(
         self,

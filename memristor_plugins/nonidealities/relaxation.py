@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
+import torch
 from torch import Generator, Size, Tensor
 
 from memristor_plugins.interfaces.device import CellState
@@ -32,6 +34,7 @@ class Relaxation(NonIdeality):
     """
 
     site = Site.AGE
+    neutral: ClassVar[Mapping[str, Any]] = {"sigma": 0.0}
 
     def __init__(
         self,
@@ -49,6 +52,10 @@ class Relaxation(NonIdeality):
     def sample(self, shape: Size | tuple[int, ...], *, generator: Generator) -> Tensor | None:
         """One standard normal a cell; None where nothing moves."""
         return normals(tuple(shape), generator) if self.sigma else None
+
+    def moments(self, x: CellState, context: Context) -> tuple[Tensor, Tensor]:
+        """Mean G(0) and deviation `std`, siemens; the clip at zero left out, which needs G(0) well above it."""
+        return x.g, torch.full_like(x.g, self.std(context.seconds, context.device.g_max))
 
     def apply(self, x: CellState, state: Tensor | None, context: Context) -> Tensor:
         if state is None or context.seconds == 0:

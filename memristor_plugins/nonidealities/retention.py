@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Generator, Size, Tensor
@@ -25,6 +27,7 @@ class Retention(NonIdeality):
     """
 
     site = Site.AGE
+    neutral: ClassVar[Mapping[str, Any]] = {"tau": math.inf}
 
     def __init__(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Generator, Size, Tensor
@@ -25,6 +27,7 @@ class RTN(NonIdeality):
     """
 
     site = Site.FLUCTUATION
+    neutral: ClassVar[Mapping[str, Any]] = {"amplitude": 0.0}
 
     def __init__(
         self,
@@ -43,6 +46,14 @@ class RTN(NonIdeality):
             return None
         trapped = torch.rand(tuple(shape), generator=generator) < self.p_trap
         return normals(tuple(shape), generator).mul_(self.sigma).exp_().mul_(self.amplitude).mul_(trapped)
+
+    def moments(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Mean g and deviation g sqrt(p_trap E[a^2] occupancy (1 - occupancy)), siemens, over traps and their states.
+
+        E[a^2] = amplitude^2 exp(2 sigma^2); the clip at zero is left out, which needs steps well below one.
+        """
+        square = self.amplitude**2 * math.exp(2 * self.sigma**2)
+        return x, math.sqrt(self.p_trap * square * self.occupancy * (1 - self.occupancy)) * x
 
     def apply(self, x: Tensor, state: Tensor | None, context: Context) -> Tensor:
         if state is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class Sneak(NonIdeality):
     """
 
     site = Site.LEAK
+    neutral: ClassVar[Mapping[str, Any]] = {"bias": 0.0}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Generator, Size, Tensor
@@ -26,6 +27,7 @@ class StuckAt(NonIdeality):
     """
 
     site = Site.DEFECT
+    neutral: ClassVar[Mapping[str, Any]] = {"p_on": 0.0, "p_off": 0.0}
 
     def __init__(
         self,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
@@ -35,6 +36,7 @@ class Temperature(NonIdeality):
     """
 
     site = Site.FLUCTUATION
+    neutral: ClassVar[Mapping[str, Any]] = {"kelvin": 300.0}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 The method is that of `_blocks.py`, carried for the sources of all word lines at once: the outputs are
 (I + (r_bit + r_sink) S_n)^-1 s_n. A network of resistors is reciprocal, so that an array of more columns than rows is
-solved with word lines and bit lines exchanged. An array of n x m cells, m <= n, takes about 2.4 n m^3 + n^2 m^2 / 2
+solved with word lines and bit lines exchanged. An array of n x m cells, m <= n, takes about 4/3 n m^3 + n^2 m^2
 operations, of which nearly all are matrix products.
 """
 
@@ -27,8 +27,10 @@ from memristor_plugins.wires._blocks import (
     word_lines,
 )
 
-# Cells that are solved at once: a solution takes about 5 numbers a cell and column, an adjoint 5 sqrt(rows).
-AT_ONCE = 1 << 18
+# Cells that are solved at once: a solution takes about 5 numbers a cell and column, an adjoint 5 sqrt(rows). On a CPU
+# the matrices of a few arrays stay in its cache.
+AT_ONCE = {"cpu": 1 << 16}
+AT_ONCE_ELSEWHERE = 1 << 20
 
 
 def effective_conductance(
@@ -95,7 +97,9 @@ def _turned(g: Tensor) -> Tensor:
 
 
 def _parts(g: Tensor) -> tuple[Tensor, ...]:
-    return g.split(max(1, AT_ONCE // g[0].numel()))
+    cells = AT_ONCE.get(g.device.type, AT_ONCE_ELSEWHERE)
+    parts: tuple[Tensor, ...] = g.split(max(1, cells // g[0].numel()))
+    return parts
 
 
 @dataclass

@@ -64,6 +64,14 @@ def test_the_numbers_are_those_of_the_headline_stack() -> None:
         assert found[name] == pytest.approx(value, rel=1e-12) if isinstance(value, float) else found[name] == value, (
             name
         )
+    assert found["device._target_"].endswith("adaptive_2d.Adaptive2D")
+    assert found["mapping._target_"].endswith("differential.Differential")
+    for converter in ("dac", "adc"):  # calibrated once and frozen: neither given, nor following the signals
+        assert found[f"nonidealities.{converter}.range"] == "percentile"
+    stack = build_stack(compose("train", ["stack=headline"]))
+    assert stack.device.read_correlation == "multiply"
+    assert stack.device.gate_range == (-2.0, 2.0)
+    assert stack.context(3600.0).temperature == 300.0
     names = "programming levels read_noise drift stuck_at ir_drop gate gate_noise dac adc"
     assert set(build_stack(compose("train", ["stack=headline"])).nonidealities) == set(names.split())
 

@@ -20,6 +20,9 @@ MEMRISTOR = [
 ]
 
 
+RECORD = ("group", "name", "distribution", "version", "summary", "problem", "also")
+
+
 def memristor(*arguments: str, columns: int = 80, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR")}
     environment.update({"COLUMNS": str(columns), **variables})
@@ -57,14 +60,24 @@ def test_list_as_json() -> None:
     done = memristor("plugins", "list", "--json")
     found = json.loads(done.stdout)
     assert [(p["group"], p["name"]) for p in found] == [(p.group, p.name) for p in registry.plugins()]
-    assert all(set(p) == {"group", "name", "distribution", "version", "summary"} for p in found)
+    assert all(set(p) == {*RECORD} for p in found)
+    assert not any(p["problem"] or p["also"] for p in found)
     assert all(p["distribution"] == "memristor-plugins" and p["version"] and p["summary"] for p in found)
     only = json.loads(memristor("plugins", "list", "kernel", "--json").stdout)
     assert [p["name"] for p in only] == registry.names("kernel")
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("arguments", [("list",), ("show", "device/adaptive_2d"), ("show", "nonideality/adc")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",),
+        ("show", "device/adaptive_2d"),
+        ("show", "nonideality/adc"),
+        ("check", "kernel/static"),
+        ("check", "kernel"),
+    ],
+)
 def test_tables_fit_the_terminal_and_are_plain_when_piped(columns: int, arguments: tuple[str, ...]) -> None:
     done = memristor("plugins", *arguments, columns=columns)
     assert (done.returncode, done.stderr) == (0, "")
@@ -86,6 +99,50 @@ def test_show_tells_what_a_plugin_computes_and_its_parameters() -> None:
     line = next(line for line in out.splitlines() if line.startswith("bits"))
     assert line.split()[:6] == ["bits", "8", "bit", "int", ">=", "1,"]
     assert "memristor train nonideality=[adc] nonidealities.adc.PARAMETER=VALUE" in out
+
+
+def test_check_tells_what_is_promised_and_what_holds() -> None:
+    done = memristor("plugins", "check", "kernel/static")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["kernel/static", "memristor-plugins", __version__]
+    assert any(line.split()[:2] == ["✓", "modulation_shapes"] for line in lines)
+    assert any(line.split()[:2] == ["-", "gains_stay_in_range"] for line in lines)
+    assert lines[-1].startswith("kernel/static conforms to plugin API 1: ")
+    done = memristor("plugins", "check", "kernel")
+    assert done.stdout.splitlines()[-1] == f"{len(registry.names('kernel'))} plugins: 3 conform, 0 do not"
+
+
+def test_check_as_json() -> None:
+    record = json.loads(memristor("plugins", "check", "kernel/static", "--json").stdout)
+    assert record["plugin"] == "kernel/static"
+    assert record["conforms"] is True
+    assert {c["status"] for c in record["checks"]} == {"passed", "skipped"}
+    assert all(set(c) == {"check", "about", "status", "message", "seconds"} for c in record["checks"])
+
+
+def test_check_takes_required_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "reads.csv"
+    file.write_text("target_us,mean_us,std_us\n1,1.0,0.1\n20,19.5,0.4\n")
+    done = memristor("plugins", "check", "device/table", f"file={file}")
+    assert (done.returncode, done.stderr) == (0, "")
+    line = "error: device.file: must be given; write memristor plugins check device/table file=VALUE"
+    assert refusal("plugins", "check", "device/table") == line
+
+
+def test_nothing_is_wrong_with_what_is_built_in() -> None:
+    done = memristor("plugins", "doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{len(list(registry.plugins()))} plugins, 0 of other distributions: nothing wrong\n"
+    assert memristor("plugins", "doctor", "--json").stdout == "[]\n"
+
+
+def test_colours_are_for_terminals() -> None:
+    assert "\x1b[" in memristor("plugins", "list", "kernel", FORCE_COLOR="1").stdout
+    assert "\x1b[" not in memristor("plugins", "list", "kernel", FORCE_COLOR="1", NO_COLOR="1").stdout.replace(
+        "\x1b[1m", ""
+    )
+    assert "\x1b[" not in memristor("plugins", "list", "kernel").stdout
 
 
 def test_show_as_json() -> None:
@@ -114,6 +171,11 @@ def test_show_as_json() -> None:
             ["plugins", "show", "device/ideall"],
             "error: device/ideall: no such plugin; did you mean 'ideal'?",
         ),
+        (["plugins", "check", "device/ideall"], "error: device/ideall: no such plugin; did you mean 'ideal'?"),
+        (
+            ["plugins", "check", "kernel", "banks=2"],
+            "error: banks=2: settings are for one plugin; write GROUP/NAME before them",
+        ),
         (["plugins", "show", "adc"], "error: adc: write GROUP/NAME; did you mean 'nonideality/adc'?"),
         (
             ["plugins", "show", "kernel/adc"],
@@ -139,6 +201,9 @@ def test_help_and_version() -> None:
         ("memristor pl", "plugins"),
         ("memristor plugins show mapp", "mapping/bit_sliced mapping/differential mapping/offset"),
         ("memristor plugins list ", "device nonideality mapping kernel energy"),
+        ("memristor plugins check mapping/o", "mapping/offset"),
+        ("memristor plugins do", "doctor"),
+        ("memristor plugins new --group ke", "kernel"),
         ("memristor nothing ", ""),
         ("memristor train device=ad", "device=adaptive_2d"),
         (

@@ -27,6 +27,7 @@ MEMRISTOR = [sys.executable, "-c", "import sys; from memristor_plugins.cli.main 
         ("times=[nan]", "times: must be a list of seconds >= 0, such as [1,3600,86400], got [nan]"),
         ("times=3", "times: must be a list of seconds >= 0, such as [1,3600,86400], got 3"),
         ("chip_precision=half", "chip_precision: must be float32 or bfloat16, got 'half'"),
+        ("compile=maybe", "compile: must be true or false, got 'maybe'"),
         ("logger=wandb logger.mode=onlin", "logger.mode: must be offline or online, got 'onlin'"),
         ("logger.name=cvs", "logger.name: 'cvs' is none; did you mean 'csv'?"),
         ("trainer.max_epochs=abc", "trainer.max_epochs: must be a whole number, got 'abc'"),

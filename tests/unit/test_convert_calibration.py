@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analog_layers, analogize, calibrate
 from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.devices.adaptive_2d import Adaptive2D
 from memristor_plugins.devices.ideal import Ideal
 from memristor_plugins.mappings.differential import Differential
+from memristor_plugins.nonidealities import ir_drop
 from memristor_plugins.nonidealities.adc import ADC
 from memristor_plugins.nonidealities.dac import DAC
+from memristor_plugins.nonidealities.ir_drop import IRDrop
 
 ROWS = 4
 
@@ -88,3 +91,27 @@ def test_without_converters_no_batch_is_run() -> None:
     module = analogize(network(), Stack(Ideal(), Differential()))
     calibrate(module, [torch.rand(1, 99)])  # of a shape that the network would refuse
     assert ranges(module) == [[0, 0, 0, 0]] * 3
+
+
+def test_ranges_of_training_steps_solve_no_array_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those that the approximation gives, close to the exact ones; arrays are solved once for both passes."""
+    solved: list[int] = []
+    exact = ir_drop.effective_conductance
+
+    def counted(g: Tensor, **ohm: float) -> Tensor:
+        solved.append(len(g))
+        return exact(g, **ohm)
+
+    monkeypatch.setattr(ir_drop, "effective_conductance", counted)
+    found = []
+    for approximate in (False, True):
+        effects = {"dac": DAC(8), "adc": ADC(8), "ir_drop": IRDrop(5.0, 5.0)}
+        module = analogize(network(), Stack(Adaptive2D(), Differential(32, 32), effects))
+        calibrate(module, batches(), approximate=approximate)
+        found.append(ranges(module))
+        assert len(solved) == (3 if not approximate else 0)
+        solved.clear()
+    for one, other in zip(*found, strict=True):
+        assert other[1] == pytest.approx(one[1], rel=0.1)
+        assert other[3] == pytest.approx(one[3], rel=0.1)
+        assert other[3] != one[3]

@@ -211,7 +211,9 @@ def test_every_device_effect_is_none_on_an_ideal_device() -> None:
 def test_a_gate_does_nothing_to_a_layer_without_gains() -> None:
     conv, x = nn.Conv2d(4, 5, 3), images(2, 4, 6, 6)
     stack = Stack(Adaptive2D(), SMALL, {"gate": Gate()})
-    assert torch.equal(on_chip(conv, stack, x), on_chip(conv, Stack(Adaptive2D(), SMALL), x))
+    with pytest.warns(UserWarning, match="nonideality=\\[gate\\] has no effect"):
+        y = on_chip(conv, stack, x)
+    assert torch.equal(y, on_chip(conv, Stack(Adaptive2D(), SMALL), x))
 
 
 def test_a_fine_gate_with_alike_complete_cells_is_exact() -> None:

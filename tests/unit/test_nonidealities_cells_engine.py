@@ -100,6 +100,7 @@ def test_write_verify_without_rewrites_is_programming() -> None:
     assert torch.equal(out(exact), out(on_chip({}, Ideal())))
 
 
+@pytest.mark.filterwarnings("ignore:nonidealities.temperature.e_ageing has no effect without ageing")
 @pytest.mark.parametrize("name", SOMETHING)
 def test_an_effect_acts_and_is_the_chips_own(name: str) -> None:
     effects = {name: SOMETHING[name]}

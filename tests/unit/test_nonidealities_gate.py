@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analogize, program
 from memristor_plugins.crossbar.geometry import interpolation
@@ -108,3 +108,11 @@ def test_a_layer_interpolates_each_cell_of_its_chip(nodes: int) -> None:
         expected = x[image, :, 0, 0] @ effective.sum(dim=0)
         error = (y[image] - expected).abs().max() / expected.abs().max()
         assert float(error) < {1: 0.2, 2: 5e-3, 3: 2e-4}[nodes]
+
+
+def test_a_gate_without_banks_to_set_has_no_effect_and_says_so_once() -> None:
+    stack = Stack(Adaptive2D(), Differential(), {"gate": Gate()})
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 2, 3))
+    with pytest.warns(UserWarning, match="no layer has bank factors") as told:
+        analogize(network, stack)
+    assert len(told) == 1

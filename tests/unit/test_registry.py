@@ -109,10 +109,70 @@ def test_a_plugin_that_fails_to_import_is_one_line(install: Install, module: str
     assert str(caught.value) == head + reason
 
 
-def test_the_first_of_two_plugins_of_a_name_wins_as_for_modules(install: Install) -> None:
+def test_a_name_that_two_distributions_claim_is_neithers(install: Install) -> None:
     install("behind", DEVICE + "twice = behind:Cell\n", {"behind.py": ""})
-    install("before", DEVICE + "twice = before:Cell\n", {"before.py": ""})
-    assert registry.find("device", "twice").distribution == "before"
+    install("before", DEVICE + "twice = before:Cell\n", {"before.py": "raise RuntimeError('imported')"})
+    with pytest.raises(PluginError) as caught:
+        registry.find("device", "twice").load()
+    line = "device=twice is claimed by before 1.2 and behind 1.2; uninstall all but one of them"
+    assert str(caught.value) == line
+
+
+def test_a_built_in_name_is_the_built_in_plugin(install: Install) -> None:
+    install("acme", DEVICE + "ideal = acme:Cell\n", {"acme.py": "raise RuntimeError('imported')"})
+    plugin = registry.find("device", "ideal")
+    assert plugin.builtin
+    assert [e.value for e in plugin.rivals] == ["acme:Cell"]
+    assert plugin.load().__name__ == "Ideal"
+
+
+def test_a_second_copy_of_a_distribution_is_hidden_by_the_first(install: Install) -> None:
+    install("acme", DEVICE + "cell = acme:Cell\n", {"acme.py": "class Cell: ..."}, "1.0")
+    copy = "acme-1.1.dist-info"
+    install(
+        "other",
+        "",
+        {f"{copy}/METADATA": "Name: acme\nVersion: 1.1\n", f"{copy}/entry_points.txt": DEVICE + "cell=b:C\n"},
+    )
+    assert registry.find("device", "cell").version == "1.1"
+    assert registry.find("device", "cell").rivals == ()
+
+
+NEWER = "needs plugin API 2, and this is 1: upgrade memristor-plugins"
+
+
+@pytest.mark.parametrize(
+    ("module", "problem"),
+    [
+        ("class Cell:\n    requires_api = 2\nraise RuntimeError('imported')", NEWER),
+        ("from typing import ClassVar\nclass Cell:\n    requires_api: ClassVar[int] = 2\nimport nowhere", NEWER),
+        ("def Cell(): ...\nCell.requires_api = 2\nraise RuntimeError('imported')", NEWER),
+        # Only the import tells.
+        ("class Base:\n    requires_api = 2\nclass Cell(Base): ...", NEWER),
+        ("class Cell:\n    requires_api = 0", "requires_api must be a whole number >= 1, got 0"),
+        ("class Cell:\n    requires_api = '1'", "requires_api must be a whole number >= 1, got '1'"),
+    ],
+)
+def test_a_plugin_for_other_contracts_is_refused(install: Install, module: str, problem: str) -> None:
+    install("acme", DEVICE + "cell = acme:Cell\n", {"acme.py": module + "\n"})
+    with pytest.raises(PluginError) as caught:
+        registry.find("device", "cell").load()
+    assert str(caught.value) == f"device=cell (acme:Cell from acme 1.2) {problem}"
+
+
+def test_a_plugin_for_these_contracts_loads(install: Install) -> None:
+    install("acme", DEVICE + "cell = acme:Cell\n", {"acme.py": "class Cell:\n    requires_api = 1\n"})
+    assert registry.find("device", "cell").requires_api == 1
+    assert registry.find("device", "cell").load().__name__ == "Cell"
+
+
+def test_a_slow_import_is_told_while_it_lasts(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "SLOW", 0.05)
+    install("acme", DEVICE + "cell = acme:Cell\n", {"acme.py": "import time\ntime.sleep(0.5)\nclass Cell: ...\n"})
+    registry.find("device", "cell").load()
+    assert capfd.readouterr().err == "note: still importing device=cell (acme:Cell from acme 1.2), after 0.05 s\n"
 
 
 def test_modules_are_located_without_an_import(install: Install) -> None:

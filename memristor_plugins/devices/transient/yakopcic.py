@@ -22,7 +22,7 @@ class Yakopcic(TransientModel):
         rising:   f = exp(-alpha_p (x - x_p)) (1 - x) / (1 - x_p)        x >= x_p;        1 below
         falling:  f = exp( alpha_n (x + x_n - 1)) x / (1 - x_n)          x <= 1 - x_n;    1 above
 
-    x in [0, 1]. Positive voltage raises x. Published a and b for v < 0 may differ: `a_negative`, `b_negative`.
+    x in [0, 1]. Positive voltage raises x. The amplitude for v < 0 may differ: `a_negative`.
 
     Source: Yakopcic et al. 2013, 10.1109/TCAD.2013.2252057.
     """

@@ -30,7 +30,17 @@ from memristor_plugins.reporting import table
 from memristor_plugins.tracking.record import RunRecord
 
 # Overrides of a training run that say nothing about the network. Of the trainer's the precision does.
-NOT_THE_NETWORK = ("hydra", "ckpt_path", "weights", "logger", "explain", "compile", "trainer", "checkpoint")
+NOT_THE_NETWORK = (
+    "hydra",
+    "ckpt_path",
+    "weights",
+    "logger",
+    "explain",
+    "compile",
+    "trainer",
+    "checkpoint",
+    "objective",
+)
 PRECISION = ("trainer", "trainer.precision")
 # Overrides that choose what converter ranges are calibrated on.
 STACK = ("experiment", "stack", "device", "mapping", "nonideality", "nonidealities", "hardware")
@@ -57,11 +67,7 @@ def evaluate(config: DictConfig) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     hydra = HydraConfig.get()
     built = assemble(config, list(hydra.overrides.task))
-    try:
-        built.module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
-        raise ConfigError("checkpoint", f"does not fit the network that these overrides compose: {first}") from error
+    fits(built.module, checkpoint["state_dict"])
     control = _controlled(built.module.network, config.kernel_control)
     if config.explain:
         table.plans(explain(built.module.network))
@@ -101,6 +107,24 @@ def _controlled(network: nn.Module, control: str) -> AbstractContextManager[None
         return nullcontext()
     following_kernels(network)
     return permuted(network)
+
+
+def fits(module: nn.Module, state: dict[str, Any]) -> None:
+    """Load a checkpoint's weights.
+
+    Raises:
+        ConfigError: they are another network's.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())[:200]
+        raise ConfigError("checkpoint", f"does not fit the network that these overrides compose: {first}") from error
+
+
+def same_stack(recorded: Sequence[str], given: Sequence[str]) -> bool:
+    """Both compose the same stack, so that converter ranges of one hold for the other."""
+    return _stack(recorded) == _stack(given)
 
 
 def recompose(arguments: list[str]) -> list[str]:

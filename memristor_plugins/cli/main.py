@@ -11,6 +11,7 @@ from memristor_plugins.errors import nearest
 COMMANDS = {
     "train": "train a network, run it on simulated chips, and count what an inference costs",
     "evaluate": "run a trained network on other chips, at other times, on another stack",
+    "energy": "what an inference costs: energy, latency, area, and what they depend on",
     "characterize": "the figures that a device paper shows, of any device",
     "fit": "a device's parameters from measurements of it, as a preset",
     "reproduce": "the published tables from their configs, resumable",
@@ -33,6 +34,7 @@ examples:
   memristor train experiment=quickstart
   memristor train model=vgg11 device=adaptive_2d nonideality=[dac,adc] nonidealities.adc.bits=6
   memristor train -m kernel=static,dynamic,heterosynaptic
+  memristor energy model=vgg11 energy=[crossbar,gpu_roofline,brain]
   memristor plugins show device/adaptive_2d
 """
 COMPLETION = ("-sc", "--shell-completion")
@@ -72,6 +74,10 @@ def _dispatch(arguments: list[str]) -> int:
         from memristor_plugins.cli.evaluate import main as evaluate
 
         return evaluate(rest)
+    if command == "energy":
+        from memristor_plugins.cli.energy import main as energy
+
+        return energy(rest)
     if command == "characterize":
         from memristor_plugins.cli.characterize import main as characterize
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -15,13 +15,13 @@ from torch import Tensor
 from memristor_plugins.cli.assemble import Assembly, prepared_test
 from memristor_plugins.crossbar.convert import program, running
 from memristor_plugins.crossbar.profile import profile
-from memristor_plugins.energy.components import by_boundary
-from memristor_plugins.interfaces.energy import CostReport
+from memristor_plugins.energy.comparison import against
+from memristor_plugins.interfaces.energy import CostReport, WorkloadProfile
 from memristor_plugins.models.evaluation import ChipResult, calibration_batches, on_chips
 from memristor_plugins.models.routing import routing
 from memristor_plugins.models.routing import table as routing_table
 from memristor_plugins.models.vgg import count_parameters
-from memristor_plugins.reporting import figures, table
+from memristor_plugins.reporting import cost, cost_figures, figures, table
 from memristor_plugins.reporting.routing import routing as routing_figure
 from memristor_plugins.tracking.record import RunRecord
 
@@ -29,6 +29,8 @@ from memristor_plugins.tracking.record import RunRecord
 PROFILED = 100
 # Images that the distribution of bank coefficients is told from.
 ROUTED = 2000
+# Images that are profiled at once: their activations, and the moments of their word lines, fit a few gigabytes.
+AT_ONCE = 25
 
 
 def measure(run: Assembly, record: RunRecord, metrics: dict[str, Any], device: torch.device, quick: bool) -> None:
@@ -44,22 +46,16 @@ def measure(run: Assembly, record: RunRecord, metrics: dict[str, Any], device: t
     results = _on_chips(run, test, chips, times, device) if chips else []
     rows = [(r.chip, r.time_s, r.accuracy) for r in results]
     record.chips(rows)
-    reports = _costs(run, test, device)
+    _, reports = costs(run, [images for images, _ in test], PROFILED)
     metrics["parameters"] = count_parameters(module.network)
     _routing(run, record, metrics, test)
     for seconds in times if rows else ():
         at = [a for _, t, a in rows if t == seconds]
         metrics[f"chips/accuracy_mean_{seconds:g}s"] = mean(at)
         metrics[f"chips/accuracy_std_{seconds:g}s"] = table.spread(at)
-    crossbar = reports.get("crossbar")
-    for name, report in reports.items():
-        metrics[f"energy/{name}_j"] = report.total_j
-        if crossbar is not None and name != "crossbar":
-            metrics[f"energy/{name}_over_crossbar"] = report.total_j / crossbar.total_j
-    if crossbar is not None:
-        record.cost(crossbar)
-        for boundary, joules in by_boundary(crossbar).items():
-            metrics[f"energy/crossbar_{boundary.replace(' ', '_')}_j"] = joules
+    metrics.update(cost.metrics(reports))
+    if reports:
+        record.cost(reports.values())
     record.metrics(metrics)
     _draw(run.data.name, record, metrics, rows, reports)
     table.show(run.data.name, metrics.get("test/accuracy"), rows, reports)
@@ -122,14 +118,25 @@ def _routing(run: Assembly, record: RunRecord, metrics: dict[str, Any], test: li
     routing_figure(folder / "routing.png", panels, f"{run.data.name}: bank coefficients of {images} test images")
 
 
-def _costs(run: Assembly, test: list[tuple[Tensor, Tensor]], device: torch.device) -> dict[str, CostReport]:
+def costs(
+    run: Assembly, batches: Sequence[Tensor], images: int
+) -> tuple[WorkloadProfile | None, dict[str, CostReport]]:
+    """The workload of the first `images` images on the first chip at the first time, and what each estimator says."""
     if not run.estimators:
-        return {}
-    images = islice((images[:PROFILED] for images, _ in test), 1)
+        return None, {}
     network = run.module.network
-    program(network, run.chips[0] if run.chips else 0, run.times[0])
-    workload = profile(network, images, run.data.name)
-    return {name: estimator.estimate(workload) for name, estimator in run.estimators.items()}
+    program(network, run.chips[0] if run.chips else 0, run.times[0], power=True)
+    workload = profile(network, first_images(batches, images), run.data.name)
+    return workload, {name: estimator.estimate(workload) for name, estimator in run.estimators.items()}
+
+
+def first_images(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+    """The first `count` images in batches that a profile has room for."""
+    for batch in batches:
+        yield from batch[:count].split(AT_ONCE)
+        count -= len(batch)
+        if count <= 0:
+            return
 
 
 def _draw(
@@ -143,11 +150,11 @@ def _draw(
     folder.mkdir(exist_ok=True)
     if rows and "test/accuracy" in metrics:
         figures.chips(folder / "chips.png", metrics["test/accuracy"], rows, f"{data}: accuracy on simulated chips")
-    crossbar = reports.get("crossbar")
-    if crossbar is not None:
-        figures.components(folder / "energy.png", crossbar, f"{data}: where one inference's energy goes")
-        totals = [(f"crossbar, {name}", joules) for name, joules in reversed(by_boundary(crossbar).items())]
-        totals += [(r.estimator, r.total_j) for name, r in reports.items() if name != "crossbar"]
-        figures.comparison(
-            folder / "comparison.png", totals, f"{data}: one inference, batch 1; ratio to the full system"
-        )
+    if reports:
+        draw_costs(folder, reports, data)
+
+
+def draw_costs(folder: Path, reports: dict[str, CostReport], data: str) -> None:
+    """`energy.png`, by layer and component, and `comparison.png`."""
+    cost_figures.layers(folder / "energy.png", against(reports)[0], data)
+    cost_figures.comparison(folder / "comparison.png", reports, data)

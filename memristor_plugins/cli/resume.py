@@ -80,6 +80,6 @@ def _comparable(config: object) -> object:
     assert isinstance(plain, dict)
     # What changes neither the network nor its training: how it is resumed, evaluated and shown.
     on_chips = ("chips", "times", "chip_precision", "compensation", "batchnorm_images")
-    for name in ("ckpt_path", "explain", "compile", "logger", "checkpoint", *on_chips):
+    for name in ("ckpt_path", "explain", "compile", "logger", "checkpoint", "objective", *on_chips):
         plain.pop(name, None)
     return plain

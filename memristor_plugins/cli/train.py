@@ -14,8 +14,8 @@ def main(arguments: list[str]) -> int:
     return run("train", _task, arguments)
 
 
-def _task(config: DictConfig) -> None:
+def _task(config: DictConfig) -> float | tuple[float, ...] | None:
     # Imported once a config has composed: a mistyped option answers without waiting for Lightning.
     from memristor_plugins.cli.training import train
 
-    train(config)
+    return train(config)

@@ -19,11 +19,12 @@ from memristor_plugins.cli.assemble import Assembly, assemble
 from memristor_plugins.cli.measure import measure
 from memristor_plugins.cli.resume import checkpoint_to_resume, load_checkpoint
 from memristor_plugins.crossbar.convert import explain
-from memristor_plugins.errors import ConfigError
+from memristor_plugins.errors import ConfigError, nearest
 from memristor_plugins.models.classifier import ImageClassifier
-from memristor_plugins.reporting import table
+from memristor_plugins.reporting import cost_figures, table
 from memristor_plugins.tracking.loggers import logger
 from memristor_plugins.tracking.record import RunRecord
+from memristor_plugins.tracking.sweep import gather
 
 # Lightning's advice on things decided here: batches are tensors in memory, and one device has no workers.
 QUIET = (
@@ -37,9 +38,14 @@ QUIET = (
 )
 
 
-def train(config: DictConfig) -> None:
-    """One training run, from a composed config."""
+def train(config: DictConfig) -> float | tuple[float, ...] | None:
+    """One training run, from a composed config.
+
+    Returns:
+        The metrics that `objective` names, which a sweeper optimises; None where it names none.
+    """
     hydra = HydraConfig.get()
+    wanted = objectives(config)
     start = time.monotonic()
     # Which accelerators there are, and tips: not what a run is about.
     for name in ("pytorch_lightning", "lightning_fabric"):
@@ -63,7 +69,8 @@ def train(config: DictConfig) -> None:
         trained = time.monotonic()
         measure(built, record, metrics, trainer.strategy.root_device, quick)
         if log is not None:
-            log.log_metrics({k: v for k, v in metrics.items() if isinstance(v, int | float)})
+            log.log_metrics({k: v for k, v in metrics.items() if isinstance(v, int | float)}, step=trainer.global_step)
+            log.save()  # the trainer has saved what was logged before
     record.provenance(
         {
             "overrides": list(hydra.overrides.task),
@@ -72,7 +79,33 @@ def train(config: DictConfig) -> None:
             "seconds_total": round(time.monotonic() - start, 1),
         }
     )
+    if hydra.mode == RunMode.MULTIRUN:
+        sweep = Path(hydra.sweep.dir)
+        cost_figures.sweep(sweep / "accuracy_energy.png", gather(sweep))
     Console().print(f"run folder: {_shown(folder)}", highlight=False, soft_wrap=True)
+    if isinstance(wanted, str):
+        return _metric(metrics, wanted)
+    return tuple(_metric(metrics, name) for name in wanted) or None
+
+
+def objectives(config: DictConfig) -> str | list[str]:
+    """Names of the metrics that a run returns: one, or a list, which may be empty.
+
+    Raises:
+        ConfigError: `objective` is neither null, a name nor a list of names.
+    """
+    value = OmegaConf.to_container(config).get("objective")  # type: ignore[union-attr]
+    if value is None:
+        return []
+    if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
+        return value
+    raise ConfigError("objective", f"must be null, a metric's name or a list of names, got {value}")
+
+
+def _metric(metrics: dict[str, Any], name: str) -> float:
+    if not isinstance(metrics.get(name), int | float):
+        raise ConfigError("objective", f"the run has no metric '{name}'; {nearest(name, metrics)}")
+    return float(metrics[name])
 
 
 def start_from(module: ImageClassifier, path: str) -> None:

@@ -92,16 +92,22 @@ def analog_layers(module: nn.Module) -> dict[str, AnalogLayer]:
 
 
 def program(
-    module: nn.Module, chip: int = 0, seconds: float = 0.0, *, progress: Callable[[int, int], None] | None = None
+    module: nn.Module,
+    chip: int = 0,
+    seconds: float = 0.0,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    power: bool = False,
 ) -> None:
     """Put every analog layer on chip `chip`, `seconds` after programming.
 
     Args:
         progress: called after each layer with how many are programmed and how many there are.
+        power: solve resistive wires for the power of their sources in the same go; `profile` does it otherwise.
     """
     layers = list(analog_layers(module).values())
     for done, layer in enumerate(layers, start=1):
-        layer.program(chip, seconds)
+        layer.program(chip, seconds, power=power)
         if progress is not None:
             progress(done, len(layers))
 

@@ -181,11 +181,12 @@ class AnalogLayer(nn.Module):
         inputs = self.stack.at(Site.INPUT)
         return self.stack.has(Site.LEAK) or (inputs is not None and inputs.offset_in_range)
 
-    def program(self, chip: int, seconds: float = 0.0, *, approximate: bool = False) -> None:
+    def program(self, chip: int, seconds: float = 0.0, *, approximate: bool = False, power: bool = False) -> None:
         """Put the layer on a chip, `seconds` after programming. The same chip and weights are not written again.
 
         Args:
             approximate: effects may approximate as they do in a training step.
+            power: arrays with resistive wires are solved for what their sources deliver, too: for a profile.
 
         Raises:
             SimulationError: what flows without input depends on a range that is not calibrated yet.
@@ -217,20 +218,23 @@ class AnalogLayer(nn.Module):
         self.programmed = Programmed(
             cells,
             sums.columns(
-                self.geometry, plan.reads, self.read_out(cells, seconds, approximate=approximate), weights.dtype
+                self.geometry,
+                plan.reads,
+                self.read_out(cells, seconds, approximate=approximate, power=power),
+                weights.dtype,
             ),
             NormalSource(derive(chip, self.name, f"read/{seconds:g}")),
             derive(chip, self.name, f"gate/{seconds:g}"),
         )
         self.seconds = seconds
 
-    def read_out(self, chip: LayerChip, seconds: float, *, approximate: bool = False) -> Readout:
+    def read_out(self, chip: LayerChip, seconds: float, *, approximate: bool = False, power: bool = False) -> Readout:
         """What the converters see of a chip of this layer `seconds` after programming; see `program`."""
         gate, nodes = self.stack.at(Site.GATE), None
         if gate is not None and self._uses_gate(self.stack):
             nodes = gate_nodes(self.stack.device.gain_min, gate.nodes).to(chip.state.g).expand(self.banks, -1)
         full = self.ranges.known("input")
-        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=full, training=approximate)
+        return read_out(self.stack, chip, seconds, nodes=nodes, full_scale=full, training=approximate, power=power)
 
     @property
     def calibrating(self) -> Phase:

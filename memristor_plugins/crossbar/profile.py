@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analog_layers, running, set_mode
-from memristor_plugins.crossbar.geometry import Geometry
+from memristor_plugins.crossbar.dissipation import read_power, row_sums, source_power
 from memristor_plugins.crossbar.layer import AnalogLayer, Reading
 from memristor_plugins.crossbar.layout import arrays_across
-from memristor_plugins.interfaces.energy import LayerProfile, Replay, WorkloadProfile
+from memristor_plugins.interfaces.energy import LayerProfile, PowerOf, Replay, WorkloadProfile
 from memristor_plugins.interfaces.nonideality import Site
 
 POOLING = (
@@ -25,6 +24,9 @@ POOLING = (
     nn.modules.pooling._AdaptiveMaxPoolNd,
 )
 
+# Images of a batch, or twice as many, whose codes are looked at bit by bit.
+SAMPLED = 4
+
 
 @dataclass
 class _Sums:
@@ -33,6 +35,10 @@ class _Sums:
     images: int = 0
     positions: int = 0
     power: float = 0.0
+    pulses: float = 0.0
+    idle: float = 0.0
+    ones: float = 0.0
+    sampled: int = 0
     drives: float = 0.0
     nonzero: float = 0.0
     factors: float = 0.0
@@ -40,6 +46,7 @@ class _Sums:
     steps: float = 0.0
     step_count: int = 0
     input_values: int = 0
+    solved: bool = False
     last_voltage: Tensor | None = field(default=None, repr=False)
 
 
@@ -56,7 +63,7 @@ def profile(network: nn.Module, batches: Iterable[Tensor], data: str) -> Workloa
     sums = {name: _Sums() for name in layers}
     digital = _DigitalOperations(network)
     for layer in layers.values():
-        layer.observer = lambda layer, reading: _observe(sums[layer.name], layer, reading)
+        layer.observer = _observer(sums[layer.name], layer)
     network.eval()
     images, first = 0, None
     try:
@@ -83,20 +90,58 @@ def profile(network: nn.Module, batches: Iterable[Tensor], data: str) -> Workloa
     )
 
 
-def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
-    x, readout, geometry = reading.x.float(), reading.readout, layer.geometry
+def _observer(sums: _Sums, layer: AnalogLayer) -> Callable[[AnalogLayer, Reading], None]:
+    """Adds up what a layer reads, with what its sources see of resistive wires if it tells."""
+    admittance = None
+    if layer.stack.has(Site.WIRES) and layer.programmed is not None:
+        admittance = layer.programmed.columns.readout.admittance
+        if admittance is None:
+            admittance = layer.read_out(layer.programmed.chip, layer.seconds, power=True).admittance
+    sums.solved = admittance is not None
+    return lambda layer, reading: _observe(sums, layer, reading, admittance)
+
+
+def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tensor | None) -> None:
+    readout, geometry = reading.readout, layer.geometry
+    x = reading.x if reading.x.dtype == torch.float64 else reading.x.float()
     batch = x.shape[0]
     height, width = geometry.output_size(x.shape[2], x.shape[3])
-    full = layer.ranges.full_scale_input(x)
-    volts_per_unit = layer.stack.device.read_voltage / full
-    v2 = row_sums(geometry, _squares(layer, x)) * volts_per_unit**2
-    power = read_power(v2, readout.row_g)
+    full, volts = layer.ranges.full_scale_input(x), layer.stack.device.read_voltage
+    driven, unit = _driven(layer, x), volts / full
+    squares = row_sums(geometry, _total([v.square() for v in driven])) * unit**2
+    gains = None if reading.bank.gains is None else reading.bank.gains.double()
+
+    def weighed(power: Tensor) -> float:
+        return float((power if gains is None else power * gains).sum())
+
+    current = layer.stack.at(Site.CURRENT)
+    if admittance is not None:
+        at_once = layer.stack.rows_per_read
+        power = source_power(geometry, driven, admittance, layer.stack.mapping.rows, at_once) * unit**2
+    elif current is None:
+        power = read_power(squares.unsqueeze(0), readout.row_g)
+    else:
+        context = layer.stack.context(layer.seconds)
+        terms = _total([v * unit * current.inputs(v * unit, context) for v in driven])
+        power = read_power(torch.stack([row_sums(geometry, term) for term in terms]), readout.row_g)
+    sums.power += weighed(power)
+    # Pulses of the read voltage: each line by itself, which bounds what lines draw that share wires.
+    alone = readout.row_g.sum(dim=0)
+    if admittance is not None:
+        alone = admittance.diagonal(dim1=-2, dim2=-1).flatten(3)[..., : geometry.rows]
+    low, high = layer.ranges.known("input").tolist()
+    positive = layer.stack.has(Site.INPUT) and low == 0 < high  # unsigned codes
+    pulses = row_sums(geometry, _total([v if positive else v.abs() for v in driven])) * (unit * volts)
+    sums.pulses += weighed(read_power(pulses.unsqueeze(0), alone.unsqueeze(0)))
+    idle = _idle_power(layer, readout.row_g, height * width * len(driven))
+    sums.idle += weighed(idle.expand(batch, -1, -1))
     if reading.bank.gains is not None:
-        power = power * reading.bank.gains.double()
         _observe_gate(sums, layer, reading.bank.gains.sum(dim=-1))
-    sums.power += float(power.sum())
-    sums.drives += float(v2.sum())
+    sums.drives += float(squares.sum())
     sums.nonzero += float(row_sums(geometry, x != 0).sum()) * geometry.cols
+    sample = x[:: max(1, batch // SAMPLED)]
+    sums.ones += _ones(layer, sample, full)
+    sums.sampled += len(sample)
     outputs = height * width * layer.arrangement.own.out_channels
     factors, mixing = layer.arrangement.multiplies(reading.modulation, reading.pixels, height * width)
     sums.factors += batch * factors
@@ -113,42 +158,47 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading) -> None:
     sums.input_values = x[0].numel()
 
 
-def row_sums(geometry: Geometry, values: Tensor) -> Tensor:
-    """Sums over all reads of what each word line is given: [batch, channels, h, w] -> [batch, groups, rows], float64.
-
-    Of the squared voltages these are the diagonal of the rows' second moments.
-    """
-    height, width = geometry.output_size(values.shape[2], values.shape[3])
-    (up, left), (down, right) = geometry.padding, geometry.stride
-    values = F.pad(values.double(), (left, left, up, up))
-    places = []
-    for u in range(geometry.kernel_size[0]):
-        first = u * geometry.dilation[0]
-        lines = values[:, :, first : first + down * (height - 1) + 1 : down].sum(dim=2)
-        for w in range(geometry.kernel_size[1]):
-            first = w * geometry.dilation[1]
-            places.append(lines[:, :, first : first + right * (width - 1) + 1 : right].sum(dim=2))
-    sums = torch.stack(places, dim=1).view(len(values), len(places), geometry.groups, -1)
-    return sums.transpose(1, 2).flatten(2)
-
-
-def read_power(v2: Tensor, row_g: Tensor) -> Tensor:
-    """Watts in ohmic cells: sum over word lines of their v^2, [batch, groups, rows], times the G of their cells.
-
-    `row_g` [banks, nodes, groups, rows]; returns [batch, banks, nodes], float64, all reads added up. Without wires this
-    is what the sources deliver. With wires the power is a quadratic form of the rows' voltages; this is then the part
-    of it that the converters see.
-    """
-    return torch.einsum("bgr,kngr->bkn", v2, row_g.double())
-
-
-def _squares(layer: AnalogLayer, x: Tensor) -> Tensor:
-    """Sum of the squares of all that is driven one after another."""
+def _driven(layer: AnalogLayer, x: Tensor) -> list[Tensor]:
+    """All that is driven one after another, in input units."""
     inputs = layer.stack.at(Site.INPUT)
     if inputs is None or inputs.slice_bits is None:
-        return x.double().square()
+        return [x]
     slices, _ = inputs.slices(x, replace(layer.stack.context(), full_scale=layer.ranges.known("input")))
-    return slices.double().square().sum(dim=0)
+    return list(slices)
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
+
+
+def _idle_power(layer: AnalogLayer, row_g: Tensor, reads: int) -> Tensor:
+    """Watts that `reads` reads of each selection leak through word lines of its array that are not selected.
+
+    They are held at `bias` times the read voltage. [banks, nodes], for one image.
+    """
+    leak, stack = layer.stack.at(Site.LEAK), layer.stack
+    rows = row_g.sum(dim=0)
+    if leak is None or stack.rows_per_read >= stack.mapping.rows:
+        return rows.new_zeros(rows.shape[:2])
+    volts, bias = stack.device.read_voltage, float(getattr(leak, "bias", 1.0))
+    selections = torch.zeros(rows.shape[-1], dtype=rows.dtype, device=rows.device)
+    for first in range(0, rows.shape[-1], stack.mapping.rows):
+        held = min(stack.mapping.rows, rows.shape[-1] - first)
+        selections[first : first + held] = ceil(held / stack.rows_per_read) - 1
+    leaked = leak.apply(rows, None, stack.context(layer.seconds)) * selections
+    return leaked.sum(dim=(-1, -2)) * volts**2 * bias * reads
+
+
+def _ones(layer: AnalogLayer, x: Tensor, full: float) -> float:
+    """Bits that are one in the codes of all inputs; of the magnitude where inputs have a sign."""
+    inputs = layer.stack.at(Site.INPUT)
+    bits = None if inputs is None else inputs.bits_used()
+    if bits is None:
+        return 0.0
+    signed = bool((layer.ranges.known("input") < 0).any())
+    codes = (x.abs() * ((2 ** (bits - signed) - 1) / full)).round_().to(torch.int32)
+    found = torch.bincount(codes.flatten()).tolist()
+    return float(sum(count * code.bit_count() for code, count in enumerate(found)))
 
 
 def _observe_gate(sums: _Sums, layer: AnalogLayer, gains: Tensor) -> None:
@@ -183,6 +233,7 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
     turns = ceil(min(geometry.rows, mapping.rows) / layer.stack.rows_per_read)
     drives = sums.images * sums.positions * geometry.groups * geometry.rows
     energy = None if layer.chip is None else layer.chip.state.energy_j
+    bits_in = None if inputs is None else inputs.bits_used()
     bits = {site: None if effect is None else effect.bits_used() for site, effect in converters.items()}
     return LayerProfile(
         name=layer.name,
@@ -225,8 +276,22 @@ def _layer_profile(layer: AnalogLayer, sums: _Sums) -> LayerProfile:
         adc_share=share,
         factor_multiplies=sums.factors / sums.images,
         drive_v2=sums.drives / (drives * slices),
+        pulse_w=sums.pulses / sums.images,
+        idle_w=sums.idle / sums.images,
+        read_voltage=layer.stack.device.read_voltage,
+        bit_activity=sums.ones / (sums.sampled * sums.input_values * bits_in) if bits_in else None,
+        power_of=_power_of(layer, sums),
         write_j=None if energy is None else float(energy.double().sum()),
     )
+
+
+def _power_of(layer: AnalogLayer, sums: _Sums) -> PowerOf:
+    """What the profiled power is the power of."""
+    if not layer.stack.has(Site.WIRES):
+        return "cells"
+    if not sums.solved:
+        return "seen"
+    return "ohmic sources" if layer.stack.has(Site.CURRENT) else "sources"
 
 
 def _replay(network: nn.Module, images: Tensor) -> Replay:

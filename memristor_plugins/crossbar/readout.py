@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from memristor_plugins.crossbar.chip import LayerChip
-from memristor_plugins.crossbar.layout import over_lines, reads
+from memristor_plugins.crossbar.layout import arrays_across, over_lines, reads
 from memristor_plugins.crossbar.stack import Stack
-from memristor_plugins.crossbar.wired import seen_by_reads, seen_through_wires
+from memristor_plugins.crossbar.wired import seen_by_reads, seen_by_sources, seen_through_wires
 from memristor_plugins.interfaces.nonideality import Context, Site
 
 
@@ -26,9 +26,13 @@ class Readout:
             squared; None without read noise.
         offset: [converters, banks, nodes, groups, reads, lines]: what flows without input, output units over the
             nominal gain; None: nothing does.
-        row_g: conductance of all cells on each word line, [banks, nodes, groups, rows], over the nominal gain.
+        row_g: conductance of all cells on each word line, those that hold no weight too,
+            [terms, banks, nodes, groups, rows], float64, over the nominal gain.
         nodes: ln of the nominal gains at which cells' own gains are exact, [banks, nodes]; 0 where gains are scalars.
         subtracted: what digital arithmetic subtracts for a unit of every input, [banks, groups, cols or 1]; or None.
+        admittance: that the sources of each array row see, arrays side by side added up,
+            [banks, nodes, groups, arrays, word lines, word lines], float64, over the nominal gain; None: without wires,
+            or not asked for.
     """
 
     weight: Tensor
@@ -37,6 +41,7 @@ class Readout:
     row_g: Tensor
     nodes: Tensor
     subtracted: Tensor | None
+    admittance: Tensor | None = None
 
 
 def read_out(
@@ -48,6 +53,7 @@ def read_out(
     full_scale: Tensor,
     training: bool = False,
     key: str = "",
+    power: bool = False,
 ) -> Readout:
     """Solve a programmed layer for what its converters see `seconds` after programming.
 
@@ -58,6 +64,7 @@ def read_out(
             device's read voltage.
         training: a training step: effects may approximate as they state.
         key: tells apart repeated draws, such as training steps.
+        power: solve arrays with resistive wires for what their sources deliver, too.
     """
     context = stack.context(seconds, training=training)
     g = chip.conductance(stack, context, key)
@@ -68,15 +75,16 @@ def read_out(
     for node in at.unbind(dim=1):
         nominal = node.exp().view(-1, 1, 1, 1)
         gained = g if nodes is None else g * stack.device.gain(state, stack.device.gate_voltage(nominal))
-        parts.append(_at_gain(stack, chip, context, gained, None if nodes is None else nominal, full_scale))
-    weights, variances, offsets, rows = zip(*parts, strict=True)
+        parts.append(_at_gain(stack, chip, context, gained, None if nodes is None else nominal, full_scale, power))
+    weights, variances, offsets, rows, admittances = zip(*parts, strict=True)
     return Readout(
         torch.stack(weights, dim=3),
         None if variances[0] is None else torch.stack(variances, dim=2),
         None if offsets[0] is None else torch.stack(offsets, dim=2),
-        torch.stack(rows, dim=1),
+        torch.stack(rows, dim=2),
         at,
         reference(chip),
+        None if admittances[0] is None else torch.stack(admittances, dim=1),
     )
 
 
@@ -87,21 +95,26 @@ def reference(chip: LayerChip) -> Tensor | None:
 
 
 def _at_gain(
-    stack: Stack, chip: LayerChip, context: Context, g: Tensor, nominal: Tensor | None, full_scale: Tensor
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
-    """Weight [terms, converters, ...], variance, offset and row conductance at one gate voltage; None: gain 1."""
+    stack: Stack, chip: LayerChip, context: Context, g: Tensor, nominal: Tensor | None, full_scale: Tensor, power: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor | None]:
+    """Weight [terms, converters, ...], variance, offset, row conductance [terms, ...] and admittance of the sources.
+
+    At one gate voltage; `nominal` None: gain 1.
+    """
 
     def told(values: Tensor) -> Tensor:
         return values if nominal is None else values / nominal
 
     mapping, scale = stack.mapping, chip.mapped.scale
     wires, noise, current = stack.at(Site.WIRES), stack.at(Site.READ), stack.at(Site.CURRENT)
-    leaked = None
+    leaked = admittance = None
     if stack.has(Site.LEAK):
         seen, leaked = seen_by_reads(stack, g, context)
+    elif power and wires is not None:
+        seen, admittance = seen_by_sources(stack, g, context)
+        admittance = admittance if nominal is None or admittance is None else admittance / nominal.unsqueeze(-1)
     else:
         seen = seen_through_wires(stack, g, context)
-    rows = told(seen).sum(dim=(0, -1), dtype=torch.float64)
     std = None
     if noise is not None:
         std = told(noise.apply(g, None, context))
@@ -109,6 +122,7 @@ def _at_gain(
             # A cell's fluctuation reaches the output as its conductance does: attenuated on both lines.
             std = std * (seen / g).nan_to_num_(1.0)
     terms = seen.unsqueeze(0) if current is None else current.apply(seen, None, context)
+    rows = _row_g(stack, terms, context, nominal)
     gain, offset = _drivers(stack, chip, replace(context, full_scale=full_scale), g.shape[-1])
     if gain is not None:
         terms = terms * gain
@@ -122,7 +136,18 @@ def _at_gain(
         unselected = mapping.to_effective(told(leaked), _scale_of_reads(scale, stack, g.shape[-2])) * full
         constant = unselected if constant is None else constant + unselected
     variance = None if std is None else mapping.effective_std(std, scale).square_()
-    return weight, variance, constant, rows
+    return weight, variance, constant, rows, admittance
+
+
+def _row_g(stack: Stack, terms: Tensor, context: Context, nominal: Tensor | None) -> Tensor:
+    """Sums over each word line's cells [terms, banks, groups, rows]; those of unused bit lines hold g_min."""
+    mapping, lines, current = stack.mapping, terms.shape[-1], stack.at(Site.CURRENT)
+    rows = terms.sum(dim=(1, -1), dtype=torch.float64)
+    unused = arrays_across(mapping, lines) * mapping.columns - lines * mapping.planes
+    empty = terms.new_full((1,), stack.device.g_min)
+    empty = empty.unsqueeze(0) if current is None else current.apply(empty, None, context)
+    rows = rows + unused * empty.double().view(-1, 1, 1, 1)
+    return rows if nominal is None else rows / nominal.squeeze(-1)
 
 
 def _drivers(stack: Stack, chip: LayerChip, context: Context, lines: int) -> tuple[Tensor | None, Tensor | None]:

@@ -19,6 +19,22 @@ def seen_through_wires(stack: Stack, g: Tensor, context: Context) -> Tensor:
     return from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
 
 
+def seen_by_sources(stack: Stack, g: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
+    """The same, with the admittance that the drivers of the word lines see, if the wires tell.
+
+    Returns:
+        Effective conductances, and [..., arrays, word lines, word lines], arrays side by side added up.
+    """
+    wires, mapping = stack.at(Site.WIRES), stack.mapping
+    assert wires is not None, "resistive wires have sources"
+    solved = wires.circuit(to_arrays(g, mapping, stack.device.g_min), context)
+    if solved is None:
+        return seen_through_wires(stack, g, context), None
+    arrays, admittance = solved
+    seen = from_arrays(arrays, mapping, g.shape[-2], g.shape[-1], mapping.planes)
+    return seen, admittance.sum(dim=-3)
+
+
 def line_currents(stack: Stack, g: Tensor, context: Context) -> Tensor:
     """Current of each bit line at one volt on the word lines that are read, [planes, ..., lines], siemens."""
     if stack.has(Site.LEAK):

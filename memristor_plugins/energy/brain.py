@@ -105,9 +105,18 @@ class Brain(EnergyEstimator):
             f"an event is a MAC whose input is not zero: {events:.3g} an image, without routing",
             f"{joules * 1e15:.3g} fJ an event: {watts:.3g} W ({_ABOUT[self.account]}) over "
             f"{self.event_rate:.3g} events/s",
+            *self._accounts(events),
             f"1e14 to 1e15 events/s would give {events * watts / 1e14:.3g} to {events * watts / 1e15:.3g} J",
         )
         return CostReport("brain", entries, assumptions, ops=profile.ops, precision="synaptic events")
+
+    def _accounts(self, events: float) -> tuple[str, ...]:
+        """What the narrower accounts would say, for a chip's narrower boundaries."""
+        if self.account != "whole":
+            return ()
+        alone = self.computation * events / self.event_rate
+        both = alone + self.communication * events / self.event_rate
+        return (f"of which cortical computation {alone:.3g} J, with communication {both:.3g} J",)
 
 
 _ABOUT: dict[Account, str] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memristor_plugins.energy.components import by_boundary
@@ -37,6 +37,12 @@ class Level:
     boundary: str
     energy_j: float | None
     ratios: tuple[Ratio, ...]
+
+
+def against(reports: Mapping[str, CostReport]) -> tuple[CostReport, tuple[CostReport, ...]]:
+    """The chip that others are compared with, the crossbar or else the first, and those others."""
+    chip = reports.get("crossbar") or next(iter(reports.values()))
+    return chip, tuple(r for r in reports.values() if r is not chip)
 
 
 def levels(report: CostReport, references: Sequence[CostReport]) -> tuple[Level, ...]:

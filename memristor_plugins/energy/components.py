@@ -18,6 +18,7 @@ Group = Literal["array", "converters", "system"]
 ARRAY_READ = "array read"
 GATE_LINES = "gate lines"
 WORD_LINES = "word lines"
+IDLE_LINES = "idle lines"
 MATRIX_UNIT = "matrix unit"
 DAC = "DAC"
 ADC = "ADC"
@@ -51,6 +52,7 @@ GROUP_OF: Mapping[str, Group] = MappingProxyType(
         ARRAY_READ: "array",
         GATE_LINES: "array",
         WORD_LINES: "array",
+        IDLE_LINES: "array",
         MATRIX_UNIT: "converters",
         DAC: "converters",
         ADC: "converters",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Literal
 
 from memristor_plugins.energy import components as c
+from memristor_plugins.energy import crossbar_caption as caption
 from memristor_plugins.energy import crossbar_costs as costs
 from memristor_plugins.interfaces.energy import (
     CostEntry,
@@ -17,6 +19,8 @@ from memristor_plugins.interfaces.parameter import Param
 
 HOROWITZ = "Horowitz 2014, 45 nm, 10.1109/ISSCC.2014.6757323"
 ISAAC = "ISAAC Table I, 32 nm, 10.1109/ISCA.2016.12"
+# Defaults of settings that one way of driving inputs does not use.
+DAC_FOM, PULSE_STEP, PULSE_ENERGY = 1e-15, 1e-9, 40e-15
 PUMA = "PUMA, the authors' simulator, 32 nm, 10.1145/3297858.3304049"
 
 
@@ -26,6 +30,8 @@ class Crossbar(EnergyEstimator):
     From counts that were measured on real inputs (`LayerProfile`), for one image, in joules:
 
         array read       v2g * read_time                                        array
+        idle lines       idle_w * read_time
+        word lines       input_conversions * array_columns * word_capacitance * drive_v2
         gate lines       gate_driver * gate_capacitance * gate_cells * gate_v2
         DAC              input_conversions * dac_fom * 2^input_bits             converters
         ADC              output_conversions * adc_fom * 2^output_bits
@@ -41,10 +47,15 @@ class Crossbar(EnergyEstimator):
 
     and for the network `normalisation`, `pooling` and `digital` (the rest): operations * digital_op.
 
-    Seconds: array reads * read_time, DAC reads * dac_time, ADC reads * share * output_bits * adc_bit_time, partial sums
-    partial_sums / adcs * shift_add_time, gate lines gate_settle, digital work operations / (digital_lanes * clock),
-    buffers bytes / buffer_rate. Nothing overlaps in `latency_s`; `interval_s` is the longest of all entries, where
-    every stage of every layer works on something else.
+    With `inputs=pulse_width` an input is the width of a pulse of the read voltage, and a read lasts
+    (2^input_bits - 1) * pulse_step: array read pulse_w * that time, idle lines idle_w * that time, word lines charged
+    to the read voltage for each input that is not zero, DAC input_conversions * pulse_energy. The sums of linear cells
+    are the same as with amplitudes, and so is the accuracy.
+
+    Seconds: array reads * read_time (or the longest pulse), DAC reads * dac_time, ADC reads * share * output_bits *
+    adc_bit_time, partial sums partial_sums / adcs * shift_add_time, gate lines gate_settle, digital work operations /
+    (digital_lanes * clock), buffers bytes / buffer_rate. Nothing overlaps in `latency_s`; `interval_s` is the longest
+    of all entries, where every stage of every layer works on something else.
 
     Square metres: cells of whole arrays, word-line DACs and ADCs in proportion to their levels, one shift-add an ADC,
     buffers for a layer's inputs, outputs and routing weights, network a share an array, digital lanes a layer.
@@ -55,10 +66,10 @@ class Crossbar(EnergyEstimator):
     one read a value); `once` is the lower bound of perfect line buffers. A routing network uses each weight once an
     image, so each of its multiply-accumulates fetches one byte.
 
-    Valid range: one read voltage per profile. Without wires `v2g` is what the sources deliver; with them it leaves out
-    what the wires dissipate. Not in it: clocks, control, off-chip links, the loss of the supplies behind the word-line
-    drivers, and charging the word lines (about 1 fF a cell at 0.1 V: 1 fJ for 128 cells, a two-hundredth of an 8-bit
-    DAC conversion). Technologies are not scaled to one node.
+    Valid range: `v2g` is what the sources deliver, with `ir_drop` into the wires too (`LayerProfile.power_of`; a
+    caption tells where something is left out). Gain and offset of word-line drivers are taken as ideal here. Not in it:
+    clocks, control, off-chip links, and the loss of the supplies behind the word-line drivers. Technologies are not
+    scaled to one node.
 
     Sources: ISAAC (Shafiee, ISCA 2016, 10.1109/ISCA.2016.12) Table I; PUMA (Ankit, ASPLOS 2019,
     10.1145/3297858.3304049); Horowitz (ISSCC 2014, 10.1109/ISSCC.2014.6757323). The ADC's 5-50 fJ/step is the range of
@@ -87,6 +98,25 @@ class Crossbar(EnergyEstimator):
                 source="assumed: binary-weighted capacitors of 1 fF at 1 V, C V^2",
                 ge=0,
             ),
+        ] = DAC_FOM,
+        inputs: Annotated[
+            Literal["amplitude", "pulse_width"],
+            Param("what of a word line's signal an input is", source="assumed: the headline stack"),
+        ] = "amplitude",
+        pulse_step: Annotated[
+            float, Param("width of the shortest pulse, inputs=pulse_width", unit="s", source="assumed: 1 GHz", gt=0)
+        ] = PULSE_STEP,
+        pulse_energy: Annotated[
+            float,
+            Param(
+                "making one pulse, inputs=pulse_width",
+                unit="J",
+                source="assumed: compared with a counter of 8 bit, 5 fJ a bit",
+                ge=0,
+            ),
+        ] = PULSE_ENERGY,
+        word_capacitance: Annotated[
+            float, Param("capacitance of a word line a cell", unit="F", source="assumed: as a gate's", ge=0)
         ] = 1e-15,
         default_bits: Annotated[
             int,
@@ -280,6 +310,16 @@ class Crossbar(EnergyEstimator):
     ) -> None:
         self.adc_fom = adc_fom
         self.dac_fom = dac_fom
+        self.inputs = inputs
+        unused = {
+            "dac_fom": inputs == "pulse_width" and dac_fom != DAC_FOM,
+            "pulse_step": inputs == "amplitude" and pulse_step != PULSE_STEP,
+            "pulse_energy": inputs == "amplitude" and pulse_energy != PULSE_ENERGY,
+        }
+        for name in (name for name, is_unused in unused.items() if is_unused):
+            warnings.warn(f"energies.crossbar.{name} has no effect with inputs={inputs}", stacklevel=2)
+        self.pulse_step, self.pulse_energy = pulse_step, pulse_energy
+        self.word_capacitance = word_capacitance
         self.default_bits = default_bits
         self.sample_hold = sample_hold
         self.gate_bits = gate_bits
@@ -340,12 +380,18 @@ class Crossbar(EnergyEstimator):
         return CostReport(
             "crossbar",
             tuple(entries),
-            self._assumptions(profile),
+            caption.assumptions(self, profile),
             ops=profile.ops,
-            precision=self._precision(profile),
+            precision=caption.precision(self, profile),
             interval_s=max(e.latency_s for e in entries) or None,
             lifetime_inferences=self.endurance * self.programming_interval,
         )
+
+    def read_seconds(self, layer: LayerProfile, read_time: float) -> float:
+        """Duration of one read of an array; `read_time` is the device's."""
+        if self.inputs == "amplitude":
+            return read_time
+        return (2.0 ** self.bits(layer.input_bits) - 1) * self.pulse_step
 
     def gate_resolution(self, layer: LayerProfile) -> int:
         """Bits of the layer's gate DACs."""
@@ -354,45 +400,3 @@ class Crossbar(EnergyEstimator):
     def bits(self, bits: int | None) -> int:
         """Resolution that a converter is charged for."""
         return self.default_bits if bits is None else bits
-
-    def _precision(self, profile: WorkloadProfile) -> str:
-        sides = []
-        for side, name in (("inputs", "input_bits"), ("outputs", "output_bits")):
-            bits = sorted({self.bits(getattr(layer, name)) for layer in profile.layers})
-            sides.append(f"{'/'.join(map(str, bits)) or self.default_bits}-bit {side}")
-        return f"{sides[0]}, {sides[1]} of each array, analog weights"
-
-    def _assumptions(self, profile: WorkloadProfile) -> tuple[str, ...]:
-        stated = [
-            "batch 1, on chip: no clock, control, off-chip link or supply loss",
-            f"{profile.read_time * 1e9:g} ns a read of {profile.device}; "
-            f"mean of {profile.images} images ({profile.data})",
-            f"ADC {self.adc_fom * 1e15:g} fJ/step, word-line DAC {self.dac_fom * 1e15:g} fJ/level (assumed)",
-            f"leakage {self.leakage * 1e-3:g} mW/mm2 (assumed), idle layers {'off' if self.power_gating else 'on'}; "
-            f"cells are programmed every {self.programming_interval:.3g} inferences (assumed)",
-        ]
-        layers = profile.layers
-        unstated = [layer.name for layer in layers if None in (layer.input_bits, layer.output_bits)]
-        if unstated:
-            stated.append(
-                f"converters without a resolution are charged as {self.default_bits}-bit ones, "
-                f"in {len(unstated)} of {len(layers)} layers: an ideal converter is not free"
-            )
-        shared = max((layer.adc_share for layer in layers), default=1)
-        if shared > 1:
-            stated.append(f"an ADC reads {shared} lines in turn")
-        gated = [layer for layer in layers if layer.gate_updates or layer.gate_cells]
-        if gated:
-            stated.append(
-                f"gate: {self.gate_resolution(gated[0])}-bit DACs at {self.gate_dac_fom * 1e15:g} fJ a level, "
-                f"{self.gate_capacitance * 1e15:g} fF a cell, {self.gate_driver:g} C V^2 a step (assumed)"
-            )
-        if any(layer.bank_multiplies for layer in layers):
-            stated.append("bank factors are applied digitally in part or everywhere")
-        writes = sum(layer.cells / layer.banks for layer in layers if layer.banks > 1)
-        if writes:
-            stated.append(
-                f"not in the total: writing mixed kernels instead: {writes:.3g} cell writes an image, "
-                f"{writes * self.write_energy:.3g} J at {self.write_energy * 1e12:g} pJ a write (assumed)"
-            )
-        return tuple(stated)

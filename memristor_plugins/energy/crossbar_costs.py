@@ -27,10 +27,15 @@ def energies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str,
     mac = chip.int8_multiply + chip.int32_add
     moved = buffer_bytes(chip, layer)
     written = layer.cells * chip.write_energy if layer.write_j is None else layer.write_j
+    seconds, amplitude = chip.read_seconds(layer, read_time), chip.inputs == "amplitude"
+    square = layer.drive_v2 if amplitude else layer.read_voltage**2 * (1.0 - layer.sparsity)
+    dac = conversion_energy(chip.dac_fom, chip.bits(layer.input_bits)) if amplitude else chip.pulse_energy
     return {
-        c.ARRAY_READ: layer.v2g * read_time,
+        c.ARRAY_READ: (layer.v2g if amplitude else layer.pulse_w) * seconds,
+        c.IDLE_LINES: layer.idle_w * seconds,
+        c.WORD_LINES: layer.input_conversions * layer.array_columns * chip.word_capacitance * square,
         c.GATE_LINES: chip.gate_driver * chip.gate_capacitance * layer.gate_cells * layer.gate_v2,
-        c.DAC: layer.input_conversions * conversion_energy(chip.dac_fom, chip.bits(layer.input_bits)),
+        c.DAC: layer.input_conversions * dac,
         c.ADC: layer.output_conversions * conversion_energy(chip.adc_fom, chip.bits(layer.output_bits)),
         c.SAMPLE_AND_HOLD: layer.output_conversions * chip.sample_hold,
         c.GATE_DAC: layer.gate_updates * conversion_energy(chip.gate_dac_fom, chip.gate_resolution(layer)),
@@ -47,7 +52,7 @@ def latencies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str
     """Seconds that each component takes for one image; components not named here take none."""
     adder = layer.partial_sums / layer.adcs if layer.adcs else 0.0
     return {
-        c.ARRAY_READ: layer.reads * read_time,
+        c.ARRAY_READ: layer.reads * chip.read_seconds(layer, read_time),
         c.GATE_LINES: chip.gate_settle if layer.gate_updates else 0.0,
         c.DAC: layer.reads * chip.dac_time,
         c.ADC: layer.reads * layer.adc_share * chip.bits(layer.output_bits) * chip.adc_bit_time,
@@ -64,7 +69,8 @@ def areas(chip: Crossbar, layer: LayerProfile) -> dict[str, float]:
     drivers = layer.arrays * layer.array_rows
     return {
         c.ARRAY_READ: drivers * layer.array_columns * chip.cell_area,
-        c.DAC: drivers * chip.dac_area * 2.0 ** chip.bits(layer.input_bits),
+        # A pulse needs a driver of two levels.
+        c.DAC: drivers * chip.dac_area * 2.0 ** (chip.bits(layer.input_bits) if chip.inputs == "amplitude" else 1),
         c.ADC: layer.adcs * chip.adc_area * 2.0 ** chip.bits(layer.output_bits),
         c.SAMPLE_AND_HOLD: layer.converted_lines * chip.sample_hold_area,
         c.GATE_DAC: layer.gate_updates * chip.dac_area * 2.0 ** chip.gate_resolution(layer),

@@ -117,6 +117,8 @@ def _one_bank(layer: LayerProfile) -> LayerProfile:
         macs=layer.macs / banks,
         nonzero_macs=layer.nonzero_macs / banks,
         v2g=layer.v2g / banks,
+        pulse_w=layer.pulse_w / banks,
+        idle_w=layer.idle_w / banks,
         input_conversions=layer.input_conversions / banks,
         output_conversions=conversions,
         partial_sums=max(0.0, conversions - layer.outputs),

@@ -12,6 +12,11 @@ TERA = 1e12
 #: What an entry of a report states, and what its sums are asked for by.
 Quantity = Literal["energy_j", "latency_s", "area_m2"]
 
+#: What `LayerProfile.v2g` is the power of: `cells`, without wires; `sources`, all that they deliver into resistive
+#: wires and cells; `ohmic sources`, the same with the cells' current taken as ohmic; `seen`, what the converters see of
+#: it, where the wires' model does not tell what its sources deliver.
+PowerOf = Literal["cells", "sources", "ohmic sources", "seen"]
+
 #: `replay(device, batch, format)` puts the digital network on a device and returns what runs one batch there and waits.
 Replay = Callable[[str, int, str], Callable[[], None]]
 
@@ -33,7 +38,8 @@ class LayerProfile:
         digital_macs: the same for the cheapest digital realisation (per-image aggregation of banks or K convolutions).
         routing_macs: multiply-accumulates of the routing network.
         nonzero_macs: those of `macs` whose input is not zero.
-        v2g: sum over reads and cells of v^2 G, watts: what the cells dissipate while all reads of one image last.
+        v2g: watts while all reads of one image last, added up over them: sum over cells of v^2 G (v I of cells that are
+            not ohmic), or over arrays of v^T A v, see `power_of`. Amplitude inputs. Cells without a weight included.
         input_conversions: word-line conversions.
         output_conversions: bit-line conversions.
         partial_sums: converted sums that are added digitally.
@@ -55,6 +61,13 @@ class LayerProfile:
             positions, of an image).
         drive_v2: mean square voltage of a word line, V^2.
         write_j: joules that programming all cells took, where the device simulates its pulses; None elsewhere.
+        pulse_w: the same as `v2g` for inputs that are widths of pulses of the read voltage, averaged over the widest:
+            sum of read_voltage |v| G. With wires each word line counts as if it were driven alone, an upper bound.
+        idle_w: the same for word lines that are not selected and leak (`nonideality=sneak`).
+        read_voltage: of the cells, volts.
+        bit_activity: share of ones among the bits of the input codes, of four to eight images a batch; None without a
+            converter at the inputs.
+        power_of: what `v2g` is the power of.
     """
 
     name: str
@@ -95,6 +108,16 @@ class LayerProfile:
     factor_multiplies: float
     drive_v2: float
     write_j: float | None
+    pulse_w: float = 0.0
+    idle_w: float = 0.0
+    read_voltage: float = 0.0
+    bit_activity: float | None = None
+    power_of: PowerOf = "cells"
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the multiply-accumulates whose input is zero."""
+        return 1.0 - self.nonzero_macs / self.macs if self.macs else 0.0
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,15 @@ class NonIdeality(ABC):
         """At `Site.CURRENT`, functions of the word-line voltage v (volts, any shape) [terms, ...], in volts."""
         raise NotImplementedError(f"{type(self).__name__} has no current law")
 
+    def circuit(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor] | None:
+        """At `Site.WIRES`, `apply(x)` and the admittance that the word lines' sources see, for the cost model.
+
+        Returns:
+            [..., rows, columns] and symmetric [..., rows, rows], siemens: sources at v deliver v^T A v. None: not told,
+            and the cost model then counts what the converters see, which leaves out what the wires dissipate.
+        """
+        return None
+
     def bits_used(self) -> int | None:
         """Resolution in bits of a converter, for the cost model; None where the effect is not a converter."""
         return None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from memristor_plugins.interfaces.nonideality import Context, NonIdeality, Site
 from memristor_plugins.interfaces.parameter import Param
-from memristor_plugins.wires import effective_conductance, effective_conductance_fast
+from memristor_plugins.wires import effective_conductance, effective_conductance_fast, source_admittance
 
 HEADLINE = "headline stack (assumed)"
 
@@ -54,3 +54,9 @@ class IRDrop(NonIdeality):
             return effective_conductance_fast(x, **ohm)
         # In float64: the wires' conductances are a million times the cells'.
         return effective_conductance(x.double(), **ohm).to(x.dtype)
+
+    def circuit(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        solved, admittance = source_admittance(
+            x.double(), r_word=self.r_word, r_bit=self.r_bit, r_source=self.r_source, r_sink=self.r_sink
+        )
+        return solved.to(x.dtype), admittance

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memristor_plugins.interfaces.energy import CostReport
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -45,39 +43,6 @@ def chips(path: Path, digital: float, rows: Sequence[tuple[int, float, float]], 
     axes.set_xlabel("time since programming (s)")
     axes.set_ylabel("test accuracy (%)")
     axes.legend(frameon=False)
-    axes.set_title(caption, fontsize=9)
-    figure.savefig(path)
-
-
-def components(path: Path, report: CostReport, caption: str) -> None:
-    """Energy of one inference by component, horizontal bars on a log axis."""
-    shown = [(name, joules) for name, joules in report.by_component().items() if joules > 0]
-    figure = _figure(height=1.2 + 0.32 * len(shown))
-    axes = figure.subplots()
-    names = [name for name, _ in reversed(shown)]
-    values = [joules for _, joules in reversed(shown)]
-    bars = axes.barh(names, values, color=COLOURS[0])
-    axes.bar_label(bars, [f" {si(v, 'J')}" for v in values], fontsize=8)
-    axes.set_xscale("log")
-    axes.set_xlim(values[0] / 10, values[-1] * 30)  # room for the labels, on a log axis
-    axes.set_xlabel("energy of one inference (J)")
-    axes.set_title(caption, fontsize=9)
-    figure.savefig(path)
-
-
-def comparison(path: Path, totals: Sequence[tuple[str, float]], caption: str) -> None:
-    """Energy of one inference by each estimate, with its ratio to the first, on a log axis."""
-    figure = _figure(height=1.3 + 0.4 * len(totals))
-    axes = figure.subplots()
-    names = [name for name, _ in reversed(totals)]
-    values = [joules for _, joules in reversed(totals)]
-    first = totals[0][1]
-    colours = [COLOURS[0] if name == totals[0][0] else COLOURS[1] for name in names]
-    bars = axes.barh(names, values, color=colours)
-    axes.bar_label(bars, [f" {si(v, 'J')}  ({ratio(v / first)})" for v in values], fontsize=8)
-    axes.set_xscale("log")
-    axes.set_xlim(min(values) / 10, max(values) * 1e4)
-    axes.set_xlabel("energy of one inference (J)")
     axes.set_title(caption, fontsize=9)
     figure.savefig(path)
 

@@ -8,9 +8,8 @@ from statistics import mean, pstdev, stdev
 from rich.console import Console
 from rich.table import Table
 
-from memristor_plugins.energy.components import by_boundary
 from memristor_plugins.interfaces.energy import CostReport
-from memristor_plugins.reporting.figures import ratio, si
+from memristor_plugins.reporting import cost_table
 
 
 def spread(values: Sequence[float]) -> float:
@@ -29,15 +28,15 @@ def duration(seconds: float) -> str:
 def show(
     data: str, digital: float | None, rows: Sequence[tuple[int, float, float]], reports: Mapping[str, CostReport]
 ) -> None:
-    """Print accuracy, energy by component and ratios to the references.
+    """Print accuracy, and what an inference costs.
 
     Args:
         data: what was classified.
         digital: accuracy of the digital network, a fraction.
         rows: (chip, seconds, accuracy).
-        reports: by estimator; the crossbar's, if there is one, is compared with the others.
+        reports: by estimator.
     """
-    table = Table(title=f"{data}: accuracy and energy of one inference", show_header=False, pad_edge=False)
+    table = Table(title=f"{data}: accuracy", show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
@@ -50,25 +49,10 @@ def show(
             f"{mean(at):.2%}",
             f"± {100 * spread(at):.2f} points, {len(at)} chip{'s' if len(at) > 1 else ''}",
         )
-    crossbar = reports.get("crossbar")
-    if crossbar is not None:
-        table.add_section()
-        for component, joules in crossbar.by_component().items():
-            share = joules / crossbar.total_j if crossbar.total_j else 0.0
-            table.add_row(f"energy, {component}", si(joules, "J"), f"{share:.1%}")
-        table.add_section()
-        for boundary, joules in by_boundary(crossbar).items():
-            table.add_row(f"crossbar, {boundary}", si(joules, "J"), "")
-    for name, report in reports.items():
-        if name == "crossbar":
-            continue
-        against = f"{ratio(report.total_j / crossbar.total_j)} the crossbar's full system" if crossbar else ""
-        table.add_row(report.estimator, si(report.total_j, "J"), against)
     console = Console()
     console.print(table)
-    for report in reports.values():
-        for line in report.assumptions:
-            console.print(f"  {report.estimator}: {line}", style="dim", highlight=False)
+    if reports:
+        cost_table.show(data, reports, layers=False)
 
 
 def plans(rows: Sequence[Mapping[str, str]]) -> None:

@@ -49,10 +49,21 @@ class RunRecord:
         """`chips.csv`: chip, time_s, accuracy."""
         self._csv("chips.csv", ("chip", "time_s", "accuracy"), rows)
 
-    def cost(self, report: CostReport) -> None:
-        """`cost.csv`: layer, component, energy_j."""
-        rows = ((e.layer, e.component, e.energy_j) for e in report.entries)
-        self._csv("cost.csv", ("layer", "component", "energy_j"), rows)
+    def cost(self, reports: Iterable[CostReport]) -> None:
+        """`cost.csv`: a row for each component of each layer in each estimate."""
+        header = ("estimator", "layer", "component", "energy_j", "latency_s", "area_m2")
+        rows = (
+            (r.estimator, e.layer, e.component, e.energy_j, e.latency_s, e.area_m2) for r in reports for e in r.entries
+        )
+        self._csv("cost.csv", header, rows)
+
+    def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """A CSV file of this name."""
+        self._csv(name, header, rows)
+
+    def json(self, name: str, value: Any) -> None:
+        """A JSON file of this name."""
+        self._json(name, value)
 
     def routing(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """`routing.csv`: bank coefficients by layer, bank and class, see `models.routing.table`."""

@@ -4,3 +4,4 @@ from memristor_plugins.wires.approximate import effective_conductance_fast as ef
 from memristor_plugins.wires.exact import effective_conductance as effective_conductance
 from memristor_plugins.wires.newton import Solved as Solved
 from memristor_plugins.wires.newton import solve_nonlinear as solve_nonlinear
+from memristor_plugins.wires.sources import source_admittance as source_admittance

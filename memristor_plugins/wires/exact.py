@@ -68,7 +68,7 @@ class _Exact(torch.autograd.Function):
         if not g.numel():
             return g.clone()
         tall, ohm = _tall(g, ohm)
-        solved = torch.cat([_solve(part, ohm) for part in _parts(tall)])
+        solved = torch.cat([_solve(part, ohm) for part in parts(tall)])
         return solved if tall.shape == g.shape else _turned(solved)
 
     @staticmethod
@@ -78,7 +78,7 @@ class _Exact(torch.autograd.Function):
         if not g.numel():
             return torch.zeros_like(g), None
         tall, ohm = _tall(g, ctx.ohm)
-        pairs = zip(_parts(tall), _parts(grad if tall is g else _turned(grad)), strict=True)
+        pairs = zip(parts(tall), parts(grad if tall is g else _turned(grad)), strict=True)
         change = torch.cat([_adjoint(part, wanted, ohm) for part, wanted in pairs])
         return change if tall is g else _turned(change), None
 
@@ -96,14 +96,15 @@ def _turned(g: Tensor) -> Tensor:
     return g.mT.flip(-1, -2)
 
 
-def _parts(g: Tensor) -> tuple[Tensor, ...]:
+def parts(g: Tensor) -> tuple[Tensor, ...]:
+    """Arrays [arrays, rows, cols] in the portions that are solved at once."""
     cells = AT_ONCE.get(g.device.type, AT_ONCE_ELSEWHERE)
-    parts: tuple[Tensor, ...] = g.split(max(1, cells // g[0].numel()))
-    return parts
+    some: tuple[Tensor, ...] = g.split(max(1, cells // g[0].numel()))
+    return some
 
 
 @dataclass
-class _Descent:
+class Descent:
     """Down the bit lines, word line by word line.
 
     Args:
@@ -153,13 +154,14 @@ class _Descent:
         return inverse(_eye(self.k) + (r / self.unit) * self.k) if r else None
 
 
-def _descent(g: Tensor, ohm: Ohm) -> _Descent:
+def descent(g: Tensor, ohm: Ohm) -> Descent:
+    """At the first word line of arrays [arrays, rows, cols], none of which is 0."""
     r_word, r_bit, r_source, _ = ohm
     y = word_lines(g, r_word, r_source)
     k = y.matrix(0, r_bit or 1.0)
     sources = g.new_zeros(len(g), g.shape[-1], g.shape[-2])
     sources[:, :, 0] = k.sum(dim=-1) / (r_bit or 1.0)
-    return _Descent(y, r_bit, is_tame(g, r_bit), k, sources)
+    return Descent(y, r_bit, is_tame(g, r_bit), k, sources)
 
 
 def _eye(like: Tensor) -> Tensor:
@@ -167,7 +169,7 @@ def _eye(like: Tensor) -> Tensor:
 
 
 def _solve(g: Tensor, ohm: Ohm) -> Tensor:
-    down = _descent(g, ohm)
+    down = descent(g, ohm)
     for _ in range(g.shape[-2] - 1):
         down.step()
     last = down.end(ohm[1] + ohm[3])
@@ -181,7 +183,7 @@ def _adjoint(g: Tensor, grad: Tensor, ohm: Ohm) -> Tensor:
     """
     r_word, r_bit, r_source, r_sink = ohm
     rows, cols = g.shape[-2:]
-    down, length = _descent(g, ohm), max(1, isqrt(rows))
+    down, length = descent(g, ohm), max(1, isqrt(rows))
     kept = {}
     for i in range(rows):
         if i:

@@ -323,3 +323,17 @@ def test_layers_add_up_to_the_totals_to_the_last_bit(layers: list[float]) -> Non
     assert sum(report.by_layer().values()) == report.total_j
     assert sum(report.by_layer("latency_s").values()) == report.latency_s
     assert sum(report.by_layer("area_m2").values()) == report.area_m2
+
+
+def test_a_setting_of_the_other_way_of_driving_inputs_warns() -> None:
+    with pytest.warns(UserWarning, match="energies.crossbar.pulse_step has no effect with inputs=amplitude"):
+        Crossbar(pulse_step=2e-9)
+    with pytest.warns(UserWarning, match="energies.crossbar.dac_fom has no effect with inputs=pulse_width"):
+        Crossbar(inputs="pulse_width", dac_fom=2e-15)
+
+
+def test_word_lines_charge_whole_rows() -> None:
+    # 100 drives of 128 cells of 1 fF to sqrt(1e-3) V; what leaks through idle lines for 10 ns.
+    found = costs(TIGHT, input_conversions=100, array_columns=128, drive_v2=1e-3, input_bits=1)
+    assert found["word lines"] == pytest.approx(100 * 128 * 1e-15 * 1e-3)
+    assert costs(TIGHT, idle_w=2e-3) == pytest.approx({"idle lines": 2e-11})

@@ -49,6 +49,8 @@ def power_by_hand(layer: AnalogLayer, x: Tensor, gated: bool) -> float:
     total = 0.0
     for image in range(len(x)):
         cells = (held * own[image]).sum(dim=(0, 1, 4))  # [groups, rows]
+        # Three lines of two planes take two arrays of four bit lines: two of a bank's and group's cells hold no weight.
+        cells = cells + layer.banks * 2 * DEVICE.g_min
         for i in range(height):
             for j in range(width):
                 for group in range(g.groups):
@@ -77,7 +79,8 @@ def test_dissipated_power_and_counts_of_a_grouped_strided_layer(gated: bool, sub
     assert isinstance(layer, AnalogLayer)
     expected = power_by_hand(layer, x, gated)
     p = profile(network, [x[:2], x[2:]], "test").layers[0]
-    assert p.v2g == pytest.approx(expected, rel=1e-5)
+    # Under a gate, what cells without a weight hold is interpolated between four gate voltages.
+    assert p.v2g == pytest.approx(expected, rel=1e-4 if gated else 1e-5)
 
     positions, rows, outputs, converters = 9, 18, 6, 1 if subtract == "analog" else 2
     assert (p.rows, p.cols, p.banks, p.planes, p.row_tiles, p.positions) == (rows, outputs, 2, 2, 3, positions)

@@ -63,7 +63,9 @@ class VGG(nn.Module):
         static_first: Annotated[bool, Param("keep the first convolution static", source="Chen, CVPR 2020")] = True,
         head: Annotated[Literal["mean", "max"], Param("pooling before the classifier", source="assumed")] = "mean",
         head_scale: Annotated[float, Param("multiplies the logits", source="assumed", gt=0)] = 1.0,
-        channels: Annotated[list[int] | None, Param("channels of each block; null: the original's", source="")] = None,
+        channels: Annotated[
+            list[int] | None, Param("channels of each block; null: the original's", source=SPEEDRUN)
+        ] = None,
         pool: Annotated[Literal["last", "first"], Param("place of a block's max pool", source=SPEEDRUN)] = "last",
         stem: Annotated[Literal["none", "whitening"], Param("what precedes the network", source=SPEEDRUN)] = "none",
         init: Annotated[Literal["kaiming", "dirac"], Param("of convolutions", source=SPEEDRUN)] = "kaiming",

@@ -1,0 +1,53 @@
+"""Starting weights, a teacher, averaged weights and six views, on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Memristor = Callable[..., Any]
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_training_starts_from_given_weights(
+    memristor: Memristor, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    weights = finished / "checkpoints" / "last.ckpt"
+    run = ["hardware=tune_digital", "recipe.lr=1e-9", "hardware.clip=null", "trainer.max_epochs=1"]
+    done = memristor(tmp_path, "train", *small, *run, f"weights={weights}", "hydra.run.dir=tuned")
+    assert done.code == 0, done.err
+    old, new = state(finished), state(tmp_path / "tuned")
+    trained = [n for n in old if n.endswith("kernel.weight")]
+    assert trained
+    for name in trained:
+        torch.testing.assert_close(new[name], old[name], rtol=0, atol=1e-6)
+
+
+def test_weights_of_another_network_are_refused(
+    memristor: Memristor, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    weights = finished / "checkpoints" / "last.ckpt"
+    done = memristor(tmp_path, "train", *small, "kernel.banks=3", f"weights={weights}", "hydra.run.dir=tuned")
+    assert done.code == 2
+    assert done.err.startswith("error: weights: do not fit the network that these overrides compose")
+    assert not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.parametrize("option", ["recipe.ema=0.9", "recipe.lookahead=2", "recipe.optimizer=muon"])
+def test_recipes_train_with_a_teacher(
+    memristor: Memristor, small: tuple[str, ...], tmp_path: Path, option: str
+) -> None:
+    run = [*small, option, "hardware=distilled", "hardware.start=0.0", "trainer.max_epochs=2", "chips=1", "tta=true"]
+    done = memristor(tmp_path, "train", *run, "hydra.run.dir=run")
+    assert done.code == 0, done.err
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 <= metrics["test/accuracy_tta"] <= 1
+    assert all(torch.isfinite(v).all() for v in state(tmp_path / "run").values() if v.is_floating_point())

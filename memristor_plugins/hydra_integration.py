@@ -93,12 +93,8 @@ class PluginSearchPath(SearchPathPlugin):
     """The search path: the package's own conf, plugins' conf folders, the entry points, a user's `./conf`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for entry in registry.config_packages():
-            # As a folder where there is one: `pkg://` would import the package for every composition.
-            spec = registry.locate(entry.value)
-            folders = [] if spec is None else list(spec.submodule_search_locations or ())
-            for path in [f"file://{f}" for f in folders] or [f"pkg://{entry.value}"]:
-                search_path.append(f"plugin:{entry.name}", path)
+        for name, path in registry.config_folders():
+            search_path.append(f"plugin:{name}", path)
         search_path.append("memristor-plugins", "entrypoints://")
         if os.path.isdir(OWN_CONF):
             search_path.append("working-directory", f"file://{os.path.abspath(OWN_CONF)}")

@@ -234,11 +234,24 @@ def config_packages() -> list[EntryPoint]:
     return sorted(_entries()[CONFIG_GROUP], key=lambda e: e.name)
 
 
+@cache
+def config_folders() -> tuple[tuple[str, str], ...]:
+    """(name, path) of these packages as Hydra takes them: folders where there are any, and no import."""
+    found: list[tuple[str, str]] = []
+    for entry in config_packages():
+        # As a folder where there is one: `pkg://` would import the package for every composition.
+        spec = locate(entry.value)
+        folders = [] if spec is None else list(spec.submodule_search_locations or ())
+        found += [(entry.name, path) for path in [f"file://{f}" for f in folders] or [f"pkg://{entry.value}"]]
+    return tuple(found)
+
+
 def refresh() -> None:
     """Forget what was discovered, so that distributions installed since are seen."""
     _entries.cache_clear()
     _identity.cache_clear()
     _all.cache_clear()
+    config_folders.cache_clear()
 
 
 def plugins(group: str | None = None) -> Iterator[Plugin]:

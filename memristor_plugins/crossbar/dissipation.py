@@ -77,7 +77,8 @@ def source_power(geometry: Geometry, driven: list[Tensor], admittance: Tensor, l
             seen = wanted[array, :, :size, :size].flatten(3).flatten(0, 2)
             total += moments.double().flatten(1) @ seen
         power.append(total)
-    return torch.cat(power).unflatten(-1, admittance.shape[:2])
+    watts: Tensor = torch.cat(power).unflatten(-1, admittance.shape[:2])
+    return watts
 
 
 def second_moments(geometry: Geometry, driven: list[Tensor], lines: int, at_once: int) -> Iterator[Tensor]:

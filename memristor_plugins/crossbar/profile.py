@@ -186,7 +186,8 @@ def _idle_power(layer: AnalogLayer, row_g: Tensor, reads: int) -> Tensor:
         held = min(stack.mapping.rows, rows.shape[-1] - first)
         selections[first : first + held] = ceil(held / stack.rows_per_read) - 1
     leaked = leak.apply(rows, None, stack.context(layer.seconds)) * selections
-    return leaked.sum(dim=(-1, -2)) * volts**2 * bias * reads
+    power: Tensor = leaked.sum(dim=(-1, -2)) * volts**2 * bias * reads
+    return power
 
 
 def _ones(layer: AnalogLayer, x: Tensor, full: float) -> float:

@@ -26,12 +26,13 @@ def tell_idle(layers: Mapping[str, nn.Module], plan: Mapping[str, Stack]) -> Non
 
 def _idle(stack: Stack, layers: Iterable[nn.Module]) -> list[str]:
     found = []
-    banks = [layer.kernel.banks for layer in layers if isinstance(layer, ModulatedConv2d) and layer.kernel.gain_range]
+    kernels = [layer.kernel for layer in layers if isinstance(layer, ModulatedConv2d)]
+    banks = [k.banks for k in kernels if "bank" in k.factors and (k.gain_range is not None or k.gate)]
     gate = [name for name, effect in stack.nonidealities.items() if effect.site in GATED]
     if gate and not banks:
         found.append(
             f"nonideality=[{','.join(gate)}] has no effect: no layer has bank factors within a gate's reach; "
-            "kernel=heterosynaptic has"
+            "kernel=heterosynaptic has, and kernel.gate=true splits those of other bank strategies"
         )
     elif max(banks, default=0) == 1:
         for name, _ in stack.all_at(Site.GATE_COUPLING):

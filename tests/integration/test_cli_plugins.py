@@ -194,7 +194,7 @@ def test_help_and_version() -> None:
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("memristor ", "train evaluate energy characterize fit plugins"),
+        ("memristor ", "train evaluate energy characterize fit reproduce plugins"),
         ("memristor pl", "plugins"),
         ("memristor plugins show mapp", "mapping/bit_sliced mapping/differential mapping/offset"),
         ("memristor plugins list ", "device nonideality mapping kernel energy"),

@@ -57,7 +57,8 @@ def test_a_fit_in_a_process_of_its_own_and_its_preset_in_another(tmp_path: Path)
     record = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
     (std,) = record["parameters"]
     assert (std["name"], std["status"]) == ("std", "identified")
-    assert std["low_95"] < 0.05 < std["high_95"]
+    # One draw of the data: a 95 % interval misses the truth in one of twenty, one of twice its width in one of 10,000.
+    assert abs(std["value"] - 0.05) < std["high_95"] - std["low_95"] < 0.02
     text = preset.read_text(encoding="utf-8")
     assert text.startswith("# Written by memristor fit: generic fitted to writes.csv (programming)")
     assert "sha256" in text

@@ -73,7 +73,12 @@ def test_a_run_folder_is_complete(run: Path) -> None:
     cost = rows(run / "cost.csv")
     crossbar = [r for r in cost if r["estimator"] == "crossbar"]
     assert sum(float(r["energy_j"]) for r in crossbar) == pytest.approx(found["energy/crossbar_j"], rel=1e-12)
-    assert {p.name for p in (run / "figures").glob("*.png")} == {"chips.png", "energy.png", "comparison.png"}
+    assert {p.name for p in (run / "figures").glob("*.png")} == {
+        "chips.png",
+        "energy.png",
+        "comparison.png",
+        "routing.png",
+    }
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert not list(run.glob("**/.*.part"))
 

@@ -1,6 +1,6 @@
 """What a workload profile costs beside an evaluation pass, in one run: both on the same images, chip and network.
 
-    python benchmarks/profile.py --json profile.json
+    python benchmarks/workload.py --json profile.json
 
 VGG16 at full width on images of 32x32, 8-bit converters on 128x128 arrays, float32: an evaluation pass runs the analog
 network on the images, a profile runs it and looks at what every word line is given. They take turns, batch by batch.

@@ -50,7 +50,7 @@ class LayerChip:
             seen = replace(context, cells=self.state, generator=generator)
             fluctuating.append(effect.apply(g, self.drawn[name], seen))
         g = _changed(g, fluctuating)
-        if not bool((g >= 0).all()):
+        if not float(g.amin()) >= 0:  # which is not a number where one of them is not
             where = [int(i) for i in (~(g >= 0)).nonzero()[0]]
             raise SimulationError(
                 f"layer '{self.layer}', chip {self.seed}: conductance {float(g[tuple(where)]):g} S at "

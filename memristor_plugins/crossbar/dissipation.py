@@ -17,27 +17,27 @@ IN_FLIGHT = 1 << 24
 def row_sums(geometry: Geometry, values: Tensor) -> Tensor:
     """Sums over all reads of what each word line is given: [batch, channels, h, w] -> [batch, groups, rows], float64.
 
-    Of the squared voltages these are the diagonal of the rows' second moments.
+    In the precision of the values. Of the squared voltages these are the diagonal of the rows' second moments.
     """
-    height, width = geometry.output_size(values.shape[2], values.shape[3])
-    (up, left), (down, right) = geometry.padding, geometry.stride
-    # A column of pixels in its own precision, what they add up to in float64.
-    whole = values.sum(dim=2).double()
-    places = []
-    for u in range(geometry.kernel_size[0]):
-        first = u * geometry.dilation[0] - up
-        start, stop = first + max(0, -(first // down)) * down, min(first + down * (height - 1) + 1, values.shape[2])
-        if down > 1 or stop <= start:
-            lines = values[:, :, start : max(start, stop) : down].sum(dim=2).double()
-        else:  # every line but those at the border: one pass over the values serves all places of the kernel
-            lines = whole - values[:, :, :start].sum(dim=2).double()
-            lines = lines - values[:, :, stop:].sum(dim=2).double()
-        lines = F.pad(lines, (left, left))
-        for w in range(geometry.kernel_size[1]):
-            first = w * geometry.dilation[1]
-            places.append(lines[:, :, first : first + right * (width - 1) + 1 : right].sum(dim=2))
-    sums = torch.stack(places, dim=1).view(len(values), len(places), geometry.groups, -1)
-    return sums.transpose(1, 2).flatten(2)
+    batch, channels, *size = values.shape
+    values = values if values.is_floating_point() else values.float()
+    windows = _windows(geometry, (size[0], size[1])).to(values)
+    if values.is_contiguous(memory_format=torch.channels_last):
+        sums = windows.mT @ values.permute(0, 2, 3, 1).reshape(batch, -1, channels)
+    else:
+        sums = (values.reshape(batch, channels, -1) @ windows).mT
+    return sums.double().unflatten(2, (geometry.groups, -1)).transpose(1, 2).flatten(2)
+
+
+def _windows(geometry: Geometry, size: tuple[int, int]) -> Tensor:
+    """1 where a pixel is under a place of the kernel in some read, [pixels, places]: a sum over reads is a product."""
+    axes = []
+    for axis, (pixels, reads) in enumerate(zip(size, geometry.output_size(*size), strict=True)):
+        place, read = torch.arange(geometry.kernel_size[axis]), torch.arange(reads)
+        at = place[:, None] * geometry.dilation[axis] - geometry.padding[axis] + read * geometry.stride[axis]
+        axes.append((at.unsqueeze(0) == torch.arange(pixels)[:, None, None]).any(dim=-1).float())
+    down, across = axes
+    return (down[:, None, :, None] * across[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
 def read_power(v2: Tensor, row_g: Tensor) -> Tensor:

@@ -47,14 +47,14 @@ class Geometry:
     def to_kernel(self, matrix: Tensor) -> Tensor:
         """[..., groups, rows, cols] -> [groups * prod(...) * cols, in / groups, kh, kw], group outermost.
 
-        The output channels of the grouped convolution then read [groups, ..., cols].
+        The output channels of the grouped convolution then read [groups, ..., cols]. Channels last in memory.
         """
         lead = matrix.shape[:-3]
         n = len(lead)
         w = matrix.reshape(*lead, self.groups, *self.kernel_size, -1, self.cols)
-        # [..., g, h, w, i, o] -> [g, ..., o, i, h, w]
-        w = w.permute(n, *range(n), n + 4, n + 3, n + 1, n + 2)
-        return w.reshape(-1, self.in_channels // self.groups, *self.kernel_size)
+        # [..., g, h, w, i, o] -> [g, ..., o, h, w, i]
+        w = w.permute(n, *range(n), n + 4, n + 1, n + 2, n + 3)
+        return w.reshape(-1, *self.kernel_size, self.in_channels // self.groups).permute(0, 3, 1, 2)
 
     def row_kernel(self, rows: Tensor) -> Tensor:
         """A value for each word line [..., groups, rows] -> kernels [groups * prod(...), in / groups, kh, kw]."""

@@ -380,14 +380,15 @@ class AnalogLayer(nn.Module):
         tracked = (x, weights, bank.total, learned)
         if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tracked):
             return self._chain(x, gains, digital, stack, programmed)
-        effective = effective_kernels(self, programmed)
-        kernels = self.kernels().to(x.dtype)
-        through = kernels + (effective.to(x.dtype) - kernels).detach()
+        kernels, seen = self.kernels(), effective_kernels(self, programmed)
         geometry = self.geometry
         if self.arrangement.apart:
             # Banks are outputs of their own: [banks, groups * cols, ...] -> [1, groups * banks * cols, ...]
-            through = through.unflatten(1, (geometry.groups, -1)).transpose(0, 1).flatten(0, 2).unsqueeze(0)
-            geometry = replace(geometry, out_channels=through.shape[1])
+            kernels, seen = (
+                k.unflatten(1, (geometry.groups, -1)).transpose(0, 1).flatten(0, 2).unsqueeze(0)
+                for k in (kernels, seen)
+            )
+            geometry = replace(geometry, out_channels=kernels.shape[1])
         slope: list[Tensor] = []
 
         def compute() -> Tensor:
@@ -395,7 +396,7 @@ class AnalogLayer(nn.Module):
             with torch.no_grad():
                 return self._chain(x.detach(), gains, digital, stack, programmed, wanted).to(x.dtype)
 
-        y: Tensor = StraightThrough.apply(x, through, bank.total, compute, geometry)  # type: ignore[no-untyped-call]
+        y: Tensor = StraightThrough.apply(x, kernels, seen, bank.total, compute, geometry)  # type: ignore[no-untyped-call]
         if learned is not None:
             # The range's own derivative, with the value of y left as it is.
             y = y + slope[0].to(y.dtype) * (learned - learned.detach()).to(y.dtype)
@@ -485,5 +486,9 @@ def effective_matrix(layer: AnalogLayer, readout: Readout) -> Tensor:
 
 def effective_kernels(layer: AnalogLayer, programmed: Programmed) -> Tensor:
     """The same as convolution kernels, [banks, out, in / groups, kh, kw]."""
-    matrix = effective_matrix(layer, programmed.columns.readout)
+    columns = programmed.columns
+    terms, converters, banks, nodes = columns.readout.weight.shape[:4]
+    if terms == converters == banks == nodes == len(columns.reads) == 1 and columns.readout.subtracted is None:
+        return columns.kernels[0][0].unsqueeze(0)  # laid out already
+    matrix = effective_matrix(layer, columns.readout)
     return torch.stack([layer.geometry.to_kernel(bank) for bank in matrix])

@@ -103,6 +103,8 @@ def _observer(sums: _Sums, layer: AnalogLayer) -> Callable[[AnalogLayer, Reading
 
 def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tensor | None) -> None:
     readout, geometry = reading.readout, layer.geometry
+    row_g = readout.row_g
+    assert row_g is not None, "only a training step does without"
     x = reading.x if reading.x.dtype == torch.float64 else reading.x.float()
     batch = x.shape[0]
     height, width = geometry.output_size(x.shape[2], x.shape[3])
@@ -119,21 +121,21 @@ def _observe(sums: _Sums, layer: AnalogLayer, reading: Reading, admittance: Tens
         at_once = layer.stack.rows_per_read
         power = source_power(geometry, driven, admittance, layer.stack.mapping.rows, at_once) * unit**2
     elif current is None:
-        power = read_power(squares.unsqueeze(0), readout.row_g)
+        power = read_power(squares.unsqueeze(0), row_g)
     else:
         context = layer.stack.context(layer.seconds)
         terms = _total([v * unit * current.inputs(v * unit, context) for v in driven])
-        power = read_power(torch.stack([row_sums(geometry, term) for term in terms]), readout.row_g)
+        power = read_power(torch.stack([row_sums(geometry, term) for term in terms]), row_g)
     sums.power += weighed(power)
     # Pulses of the read voltage: each line by itself, which bounds what lines draw that share wires.
-    alone = readout.row_g.sum(dim=0)
+    alone = row_g.sum(dim=0)
     if admittance is not None:
         alone = admittance.diagonal(dim1=-2, dim2=-1).flatten(3)[..., : geometry.rows]
     low, high = layer.ranges.known("input").tolist()
     positive = layer.stack.has(Site.INPUT) and low == 0 < high  # unsigned codes
     pulses = row_sums(geometry, _total([v if positive else v.abs() for v in driven])) * (unit * volts)
     sums.pulses += weighed(read_power(pulses.unsqueeze(0), alone.unsqueeze(0)))
-    idle = _idle_power(layer, readout.row_g, height * width * len(driven))
+    idle = _idle_power(layer, row_g, height * width * len(driven))
     sums.idle += weighed(idle.expand(batch, -1, -1))
     if reading.bank.gains is not None:
         _observe_gate(sums, layer, reading.bank.gains.sum(dim=-1))

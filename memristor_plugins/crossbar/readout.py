@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,7 +28,7 @@ class Readout:
         offset: [converters, banks, nodes, groups, reads, lines]: what flows without input, output units over the
             nominal gain; None: nothing does.
         row_g: conductance of all cells on each word line, those that hold no weight too,
-            [terms, banks, nodes, groups, rows], float64, over the nominal gain.
+            [terms, banks, nodes, groups, rows], float64, over the nominal gain; None in a training step.
         nodes: ln of the nominal gains at which cells' own gains are exact, [banks, nodes]; 0 where gains are scalars.
         subtracted: what digital arithmetic subtracts for a unit of every input, [banks, groups, cols or 1]; or None.
         admittance: that the sources of each array row see, arrays side by side added up,
@@ -38,7 +39,7 @@ class Readout:
     weight: Tensor
     variance: Tensor | None
     offset: Tensor | None
-    row_g: Tensor
+    row_g: Tensor | None
     nodes: Tensor
     subtracted: Tensor | None
     admittance: Tensor | None = None
@@ -78,14 +79,19 @@ def read_out(
         parts.append(_at_gain(stack, chip, context, gained, None if nodes is None else nominal, full_scale, power))
     weights, variances, offsets, rows, admittances = zip(*parts, strict=True)
     return Readout(
-        torch.stack(weights, dim=3),
-        None if variances[0] is None else torch.stack(variances, dim=2),
-        None if offsets[0] is None else torch.stack(offsets, dim=2),
-        torch.stack(rows, dim=2),
+        _stacked(weights, 3),
+        None if variances[0] is None else _stacked(variances, 2),
+        None if offsets[0] is None else _stacked(offsets, 2),
+        None if rows[0] is None else _stacked(rows, 2),
         at,
         reference(chip),
         None if admittances[0] is None else torch.stack(admittances, dim=1),
     )
+
+
+def _stacked(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """As `torch.stack`; a single part is not copied, which a training step would notice."""
+    return parts[0].unsqueeze(dim) if len(parts) == 1 else torch.stack(tuple(parts), dim=dim)
 
 
 def reference(chip: LayerChip) -> Tensor | None:
@@ -96,7 +102,7 @@ def reference(chip: LayerChip) -> Tensor | None:
 
 def _at_gain(
     stack: Stack, chip: LayerChip, context: Context, g: Tensor, nominal: Tensor | None, full_scale: Tensor, power: bool
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """Weight [terms, converters, ...], variance, offset, row conductance [terms, ...] and admittance of the sources.
 
     At one gate voltage; `nominal` None: gain 1.
@@ -122,12 +128,12 @@ def _at_gain(
             # A cell's fluctuation reaches the output as its conductance does: attenuated on both lines.
             std = std * (seen / g).nan_to_num_(1.0)
     terms = seen.unsqueeze(0) if current is None else current.apply(seen, None, context)
-    rows = _row_g(stack, terms, context, nominal)
+    rows = None if context.training else _row_g(stack, terms, context, nominal)
     gain, offset = _drivers(stack, chip, replace(context, full_scale=full_scale), g.shape[-1])
     if gain is not None:
         terms = terms * gain
         std = None if std is None else std * gain
-    weight = torch.stack([mapping.to_effective(told(term), scale) for term in terms])
+    weight = _stacked([mapping.to_effective(told(term), scale) for term in terms], 0)
     constant = None
     if offset is not None:
         constant = _by_read(mapping.to_effective(told(seen * offset), scale), stack)

@@ -15,7 +15,7 @@ from memristor_plugins.interfaces.kernel import Modulation
 
 
 class StraightThrough(torch.autograd.Function):
-    """y = compute(), with the gradients of sum_k factors[:, k] * convolve(x, weight[k]).
+    """y = compute(), with the gradients of sum_k factors[:, k] * convolve(x, seen[k]); `weight` gets that of `seen`.
 
     The cost of the backward pass is the digital layer's, by the route that costs it least (`realisation.cheapest`): the
     sums of each bank are not kept, since dL/dfactors[b, k] = <dL/dx_b of bank k, x_b>, or, of an image's mixed kernel
@@ -23,7 +23,8 @@ class StraightThrough(torch.autograd.Function):
 
     Args:
         x: [batch, in, height, width].
-        weight: [banks, out, in / groups, kh, kw].
+        weight: [banks, out, in / groups, kh, kw], as trained.
+        seen: the same as the chip has them, in any precision.
         factors: [batch, banks], or None for ones.
         compute: the forward, without gradients; gives [batch, out, height', width'].
         geometry: the layer.
@@ -34,24 +35,29 @@ class StraightThrough(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         weight: Tensor,
+        seen: Tensor,
         factors: Tensor | None,
         compute: Callable[[], Tensor],
         geometry: Geometry,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, factors)
+        ctx.save_for_backward(x, seen, factors)
+        ctx.precision = weight.dtype
         ctx.geometry = geometry
         return compute()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None, None, None]:
         x, weight, factors = ctx.saved_tensors
-        need_x, need_weight, need_factors = ctx.needs_input_grad[:3]
+        need_x, need_weight, _, need_factors = ctx.needs_input_grad[:4]
         grad = grad.to(x.dtype)
         if factors is None and weight.shape[0] == 1:
             grad_x, grad_weight = _back(ctx.geometry, grad, x, weight[0].to(x.dtype), (need_x, need_weight))
-            return grad_x, None if grad_weight is None else grad_weight.unsqueeze(0).to(weight.dtype), None, None, None
+            if grad_weight is not None:
+                grad_weight = grad_weight.unsqueeze(0).to(ctx.precision)
+            return grad_x, grad_weight, None, None, None, None
         if factors is not None and cheapest(x, weight, Modulation(bank=factors), ctx.geometry) == "mixed":
-            return *_back_mixed(ctx.geometry, grad, x, weight, factors), None, None
+            grad_x, grad_weight, grad_factors = _back_mixed(ctx.geometry, grad, x, weight, factors)
+            return grad_x, grad_weight.to(ctx.precision), None, grad_factors, None, None
         grad_x = None
         by_factor, by_weight = [], []
         for bank in range(weight.shape[0]):
@@ -68,8 +74,8 @@ class StraightThrough(torch.autograd.Function):
                 scaled = x if factor is None else x * factor
                 by_weight.append(_back(ctx.geometry, grad, scaled, kernel, (False, True))[1])
         grad_factors = torch.stack(by_factor, dim=1).to(factors.dtype) if by_factor else None
-        grad_weight = torch.stack(by_weight).to(weight.dtype) if by_weight else None
-        return grad_x, grad_weight, grad_factors, None, None
+        grad_weight = torch.stack(by_weight).to(ctx.precision) if by_weight else None
+        return grad_x, grad_weight, None, grad_factors, None, None
 
 
 def _back(g: Geometry, grad: Tensor, x: Tensor, kernel: Tensor, which: tuple[bool, bool]) -> tuple[Any, Any]:
@@ -88,5 +94,5 @@ def _back_mixed(g: Geometry, grad: Tensor, x: Tensor, weight: Tensor, factors: T
         wide, grad.reshape(1, -1, *grad.shape[2:]), x.reshape(1, -1, *x.shape[2:]), kernels, (True, True)
     )
     of = grad_kernels.view(batch, -1)
-    grad_weight = (by.T @ of).view(weight.shape).to(weight.dtype)
+    grad_weight = (by.T @ of).view(weight.shape)
     return grad_x.view(x.shape), grad_weight, (of @ banks.T).to(factors.dtype)

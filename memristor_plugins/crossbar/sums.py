@@ -54,7 +54,7 @@ def columns(geometry: Geometry, reads: tuple[tuple[int, int], ...], readout: Rea
     whole = len(reads) == 1
     kernels, variances = [], []
     for first, last in reads:
-        kernels.append([_kernel(geometry, t[..., first:last, :], whole).to(dtype) for t in readout.weight])
+        kernels.append([_kernel(geometry, t[..., first:last, :].to(dtype), whole) for t in readout.weight])
         if readout.variance is not None:
             variance = _kernel(geometry, readout.variance[..., first:last, :], whole)
             variances.append(variance.to(torch.bfloat16 if dtype == torch.float32 else dtype))

@@ -57,11 +57,12 @@ class Differential(Mapping):
         w_max = largest(weight, self.scaling, self.rows, self.columns // self.planes)
         span, x = device.g_max - device.g_min, weight / w_max
         if self.sides == "one":
-            pair, reach = (x.clamp_min(0), (-x).clamp_min(0)), 0.5
+            pair, reach = torch.stack((x, -x)).clamp_min_(0), 0.5
         else:
             reach = min(self.middle, 1 - self.middle)
-            pair = (self.middle + reach * x, self.middle - reach * x)
-        return Mapped(torch.stack(pair) * span + device.g_min, w_max / (2 * reach * span))
+            pair = torch.stack((x, -x)).mul_(reach).add_(self.middle)
+        # In place: a training step does this to every cell.
+        return Mapped(pair.mul_(span).add_(device.g_min), w_max / (2 * reach * span))
 
     def to_effective(self, g: Tensor, scale: Tensor) -> Tensor:
         if self.subtract == "analog":

@@ -151,7 +151,7 @@ def test_straight_through_gradients_by_either_route(groups: int, banks: int, sid
     assert cheapest(x, weight, m, geometry) == route
     expected = modulated_conv2d(x, weight, m, padding=1, groups=groups, route="banks")
     upstream = numbers(*expected.shape, seed=3)
-    y = StraightThrough.apply(x, weight, factors, lambda: torch.zeros_like(expected), geometry)
+    y = StraightThrough.apply(x, weight, weight.detach(), factors, lambda: torch.zeros_like(expected), geometry)
     assert not bool(y.any())
     measured = torch.autograd.grad((y * upstream).sum(), (x, weight, factors))
     by_hand = torch.autograd.grad((expected * upstream).sum(), (x, weight, factors))
@@ -159,7 +159,7 @@ def test_straight_through_gradients_by_either_route(groups: int, banks: int, sid
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
         # Only what is asked for.
     for wanted in (x, weight, factors):
-        y = StraightThrough.apply(x, weight, factors, lambda: torch.zeros_like(expected), geometry)
+        y = StraightThrough.apply(x, weight, weight.detach(), factors, lambda: torch.zeros_like(expected), geometry)
         torch.autograd.grad((y * upstream).sum(), wanted)
 
 

@@ -79,6 +79,9 @@ class StraightThrough(torch.autograd.Function):
 
 
 def _back(g: Geometry, grad: Tensor, x: Tensor, kernel: Tensor, which: tuple[bool, bool]) -> tuple[Any, Any]:
+    # A kernel in another memory format than x would have x, grad and their gradients copied into its own.
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    kernel = kernel.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
     grad_x, grad_kernel, _ = torch.ops.aten.convolution_backward(
         grad, x, kernel, None, g.stride, g.padding, g.dilation, False, (0, 0), g.groups, (*which, False)
     )

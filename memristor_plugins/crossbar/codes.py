@@ -126,7 +126,10 @@ def _pass(
         x = (x.clamp(numbers[0], numbers[1]) * numbers[2]).round()
         codes = x if codes is None else codes + x
     assert codes is not None, "a layer has at least one bank"
-    return codes if total is None else total.add_(codes)
+    if total is None:
+        # Over the sums, where they are of one shape: memory that the cache holds.
+        return raw.copy_(codes) if gains is None and raw.dtype == codes.dtype else codes
+    return total.add_(codes)
 
 
 def _bank(values: Tensor, factors: Tensor | None, bank: int) -> Tensor:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
+from memristor_plugins.characterize.sweep import Sweep, gates, plan
 from memristor_plugins.devices._transient_cell import TransientCell
 from memristor_plugins.devices.table import Table
 from memristor_plugins.errors import SimulationError
 from memristor_plugins.interfaces.device import CellState, Device
 from memristor_plugins.interfaces.transient import TransientModel
-
-if TYPE_CHECKING:
-    from memristor_plugins.characterize.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,7 @@ class Bench:
     @cached_property
     def sweep(self) -> Sweep | None:
         """The hysteresis sweep; None: the cell has no equations in time, or none was found to switch it."""
-        from memristor_plugins.characterize.sweep import plan
-
-        return None if self.model is None else plan(self, self.model)
+        return None if self.model is None else plan(self.device, self.model)
 
     def generator(self, figure: str) -> Generator:
         """Draws of one figure."""
@@ -52,10 +47,7 @@ class Bench:
 
     def gates(self, count: int) -> Tensor:
         """`count` gate voltages across the gate range, ascending; 0 V alone where there is no gate."""
-        if not self.device.gated:
-            return torch.zeros(1, dtype=torch.float64)
-        low, high = sorted(self.device.gate_range)
-        return torch.linspace(low, high, count, dtype=torch.float64)
+        return gates(self.device, count)
 
     def targets(self, *shares: float) -> Tensor:
         """Targets at shares of the range, siemens, [shares, cells]."""

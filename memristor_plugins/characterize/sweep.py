@@ -10,11 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from memristor_plugins.characterize.bench import Bench
 from memristor_plugins.devices._transient_cell import TransientCell
 from memristor_plugins.devices.adaptive_2d import Adaptive2D
 from memristor_plugins.devices.transient import Waveform, simulate, triangle
 from memristor_plugins.errors import SimulationError
+from memristor_plugins.interfaces.device import Device
 from memristor_plugins.interfaces.transient import State, TransientModel
 
 POINTS = 400  # base steps of a cycle
@@ -167,23 +167,30 @@ def _hit(g: Tensor, level: float, *, rising: bool) -> tuple[Tensor, Tensor]:
     return hit.any(0), hit.to(torch.int8).argmax(0)
 
 
-def plan(bench: Bench, model: TransientModel) -> Sweep | None:
+def gates(device: Device, count: int) -> Tensor:
+    """`count` gate voltages across the gate range, ascending; 0 V alone where there is no gate."""
+    if not device.gated:
+        return torch.zeros(1, dtype=torch.float64)
+    low, high = sorted(device.gate_range)
+    return torch.linspace(low, high, count, dtype=torch.float64)
+
+
+def plan(device: Device, model: TransientModel) -> Sweep | None:
     """A sweep that takes a nominal cell through its range; None: none was found."""
-    device = bench.device
     if isinstance(device, Adaptive2D):
-        return _gated(bench, device, model)
+        return _gated(device, model)
     if isinstance(device, TransientCell):
         return _cell(device)
     return None
 
 
-def _gated(bench: Bench, device: Adaptive2D, model: TransientModel) -> Sweep | None:
+def _gated(device: Adaptive2D, model: TransientModel) -> Sweep | None:
     """The ramp rate that its set voltage is told of, as far as it takes to set at every gate voltage."""
     reach = 2 * device.v_set0
     # 1 and 0.1 uS of a filament of 20 uS: the levels that the behavioural model tells its voltages of.
     sweep = Sweep(reach, -reach, 4 * reach / device.ramp, device.g_on0 / 20, device.g_on0 / 200)
     for _ in range(ATTEMPTS):
-        loop = run(Cells(model, bench.gates(3)), sweep)
+        loop = run(Cells(model, gates(device, 3)), sweep)
         if bool(torch.isfinite(crossing(loop.v, loop.conductance, sweep.set_level, rising=True)).all()):
             return sweep
         reach *= 1.1

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from memristor_plugins.crossbar.chain import Programmed, effective_matrix
 from memristor_plugins.crossbar.convert import analog_layers
-from memristor_plugins.crossbar.layer import AnalogLayer, Programmed, effective_matrix
+from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.readout import reference
 from memristor_plugins.crossbar.wired import line_currents
 from memristor_plugins.errors import SimulationError
@@ -54,7 +55,7 @@ def _factors(layer: AnalogLayer, kind: Kind) -> Tensor:
     chip, stack, cols = layer.programmed.chip, layer.stack, layer.geometry.cols
     if kind == "reference":
         readouts = (layer.read_out(chip, 0.0), layer.programmed.columns.readout)
-        then, now = (effective_matrix(layer, replace(r, subtracted=None)) for r in readouts)
+        then, now = (effective_matrix(stack.mapping, replace(r, subtracted=None)) for r in readouts)
         return _ratio(*(_seen(layer, t) for t in ((then * now).sum(dim=-2), now.square().sum(dim=-2))))
     # [planes, banks, groups, lines]: current of each bit line at one volt on every word line, through the wires.
     contexts = [stack.context(t) for t in (0.0, layer.seconds)]

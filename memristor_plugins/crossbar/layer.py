@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from memristor_plugins.crossbar import sums
 from memristor_plugins.crossbar.arrangement import arrange, check_declared
+from memristor_plugins.crossbar.chain import Chain, Programmed
 from memristor_plugins.crossbar.chip import LayerChip, programme
 from memristor_plugins.crossbar.forms import form_of
 from memristor_plugins.crossbar.gating import Gated, realise, split
@@ -27,25 +28,6 @@ from memristor_plugins.crossbar.straight_through import StraightThrough
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.interfaces.kernel import Kernel, Modulation
 from memristor_plugins.interfaces.nonideality import Site
-
-
-@dataclass(frozen=True)
-class Programmed:
-    """A layer on a chip at a time, ready to be read.
-
-    Args:
-        chip: cells and converters.
-        columns: what stands on the bit lines.
-        normals: source of the read noise.
-        gate: generator of the gate lines' noise.
-        compensation: factors of each output that digital arithmetic applies, [banks, groups, cols]; None: none.
-    """
-
-    chip: LayerChip
-    columns: sums.Columns
-    normals: NormalSource
-    gate: torch.Generator
-    compensation: Tensor | None = None
 
 
 @dataclass
@@ -376,13 +358,15 @@ class AnalogLayer(nn.Module):
         Where outputs are told apart, `out` is [groups, banks, cols].
         """
         weights, gains, digital = self.weights, bank.gains, bank.digital
+        apart = self.arrangement.apart
+        chain = Chain(stack, self.geometry, self.ranges, programmed, self.shared, apart, self.compiled)
         learned = self.ranges.learned_sum(stack)
         tracked = (x, weights, bank.total, learned)
         if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tracked):
-            return self._chain(x, gains, digital, stack, programmed)
-        kernels, seen = self.kernels(), effective_kernels(self, programmed)
+            return chain.run(x, gains, digital)
+        kernels, seen = self.kernels(), chain.kernels()
         geometry = self.geometry
-        if self.arrangement.apart:
+        if apart:
             # Banks are outputs of their own: [banks, groups * cols, ...] -> [1, groups * banks * cols, ...]
             kernels, seen = (
                 k.unflatten(1, (geometry.groups, -1)).transpose(0, 1).flatten(0, 2).unsqueeze(0)
@@ -394,101 +378,10 @@ class AnalogLayer(nn.Module):
         def compute() -> Tensor:
             wanted = slope if learned is not None else None
             with torch.no_grad():
-                return self._chain(x.detach(), gains, digital, stack, programmed, wanted).to(x.dtype)
+                return chain.run(x.detach(), gains, digital, wanted).to(x.dtype)
 
         y: Tensor = StraightThrough.apply(x, kernels, seen, bank.total, compute, geometry)  # type: ignore[no-untyped-call]
         if learned is not None:
             # The range's own derivative, with the value of y left as it is.
             y = y + slope[0].to(y.dtype) * (learned - learned.detach()).to(y.dtype)
         return y
-
-    def _chain(
-        self,
-        x: Tensor,
-        gains: Tensor | None,
-        digital: Tensor | None,
-        stack: Stack,
-        programmed: Programmed,
-        slope: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Current law, slices, arrays, converters and digital arithmetic. [batch, out, height', width']."""
-        inputs, current = stack.at(Site.INPUT), stack.at(Site.CURRENT)
-        parts, weights = [x], [1.0]
-        if inputs is not None and inputs.slice_bits is not None:
-            sliced, by = inputs.slices(x, replace(stack.context(), full_scale=self.ranges.known("input")))
-            parts, weights = list(sliced), by
-        volts = 1.0 if current is None else stack.device.read_voltage / self.ranges.full_scale_input(x)
-
-        def terms(part: Tensor) -> list[Tensor]:
-            if current is None:
-                return [part]
-            return [t / volts for t in current.inputs(part * volts, stack.context())]
-
-        if self.ranges.must_look(stack):
-            look = self.ranges.finish(stack, programmed.chip, gains, programmed.normals, look=True, shared=self.shared)
-            for part in parts:
-                sums.read(terms(part), programmed.columns, look)
-        # Nothing that follows tells banks apart.
-        merged = digital is None and programmed.compensation is None and programmed.columns.readout.subtracted is None
-        finish = self.ranges.finish(
-            stack,
-            programmed.chip,
-            gains,
-            programmed.normals,
-            slope=slope is not None,
-            shared=self.shared,
-            compiled=self.compiled,
-            merged=merged,
-        )
-        y: Tensor | None = None
-        slopes: Tensor | None = None
-        for part, weight in zip(parts, weights, strict=True):
-            read = sums.read(terms(part), programmed.columns, finish)
-            if slope is not None:
-                read, change = read.chunk(2, dim=-2)
-                slopes = change * weight if slopes is None else slopes.add_(change, alpha=weight)
-            y = read if weight == 1.0 and y is None else read * weight if y is None else y.add_(read, alpha=weight)
-        assert y is not None
-        if slope is not None and slopes is not None:
-            slope.append(self._combine(slopes, None, digital, programmed))
-        subtracted = programmed.columns.readout.subtracted
-        if subtracted is not None:
-            y = y - self._subtract(x, subtracted, gains)
-        return self._combine(y, gains, digital, programmed)
-
-    def _subtract(self, x: Tensor, subtracted: Tensor, gains: Tensor | None) -> Tensor:
-        """What a mapping with a reference subtracts digitally: [batch, height', width', groups, banks, cols]."""
-        g = self.geometry
-        ones = x.new_ones(g.groups, g.in_channels // g.groups, *g.kernel_size)
-        total = g.convolve(x, ones).permute(0, 2, 3, 1)[..., None, None]
-        offset = subtracted.transpose(0, 1).to(total.dtype)
-        if gains is not None:
-            total = total * gains.sum(dim=-1).to(total.dtype)[:, None, None, None, :, None]
-        total = total * offset
-        return total.sum(dim=-2, keepdim=True) if self.shared else total
-
-    def _combine(self, y: Tensor, gains: Tensor | None, digital: Tensor | None, programmed: Programmed) -> Tensor:
-        """[batch, height, width, groups, banks, cols] -> [batch, out, height, width], see `_read`."""
-        if programmed.compensation is not None:
-            y = y * programmed.compensation.transpose(0, 1).to(y.dtype)
-        if digital is not None:
-            y = y * digital.to(y.dtype)[:, None, None, None, :, None]
-        if not self.arrangement.apart:
-            y = y.squeeze(-2) if y.shape[-2] == 1 else y.sum(dim=-2)
-        return y.flatten(3).permute(0, 3, 1, 2)
-
-
-def effective_matrix(layer: AnalogLayer, readout: Readout) -> Tensor:
-    """Weights that a readout amounts to for small signals, [banks, groups, rows, cols]."""
-    matrix = layer.stack.mapping.from_current(readout.weight.mean(dim=(0, 3)))
-    return matrix if readout.subtracted is None else matrix - readout.subtracted.unsqueeze(-2)
-
-
-def effective_kernels(layer: AnalogLayer, programmed: Programmed) -> Tensor:
-    """The same as convolution kernels, [banks, out, in / groups, kh, kw]."""
-    columns = programmed.columns
-    terms, converters, banks, nodes = columns.readout.weight.shape[:4]
-    if terms == converters == banks == nodes == len(columns.reads) == 1 and columns.readout.subtracted is None:
-        return columns.kernels[0][0].unsqueeze(0)  # laid out already
-    matrix = effective_matrix(layer, columns.readout)
-    return torch.stack([layer.geometry.to_kernel(bank) for bank in matrix])

@@ -19,7 +19,7 @@ from memristor_plugins.crossbar.noise import NormalSource
 from memristor_plugins.crossbar.readout import Readout
 
 # Values of one read that are in flight at once.
-IN_FLIGHT = 1 << 20
+IN_FLIGHT = 1 << 19
 
 LAST = torch.channels_last
 

@@ -26,7 +26,8 @@ def row_sums(geometry: Geometry, values: Tensor) -> Tensor:
         sums = windows.mT @ values.permute(0, 2, 3, 1).reshape(batch, -1, channels)
     else:
         sums = (values.reshape(batch, channels, -1) @ windows).mT
-    return sums.double().unflatten(2, (geometry.groups, -1)).transpose(1, 2).flatten(2)
+    by_group: Tensor = sums.double().unflatten(2, (geometry.groups, -1))
+    return by_group.transpose(1, 2).flatten(2)
 
 
 def _windows(geometry: Geometry, size: tuple[int, int]) -> Tensor:

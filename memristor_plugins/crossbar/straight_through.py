@@ -56,8 +56,8 @@ class StraightThrough(torch.autograd.Function):
                 grad_weight = grad_weight.unsqueeze(0).to(ctx.precision)
             return grad_x, grad_weight, None, None, None, None
         if factors is not None and cheapest(x, weight, Modulation(bank=factors), ctx.geometry) == "mixed":
-            grad_x, grad_weight, grad_factors = _back_mixed(ctx.geometry, grad, x, weight, factors)
-            return grad_x, grad_weight.to(ctx.precision), None, grad_factors, None, None
+            of_x, of_weight, of_factors = _back_mixed(ctx.geometry, grad, x, weight, factors)
+            return of_x, of_weight.to(ctx.precision), None, of_factors, None, None
         grad_x = None
         by_factor, by_weight = [], []
         for bank in range(weight.shape[0]):

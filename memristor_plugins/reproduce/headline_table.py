@@ -181,7 +181,7 @@ def draw(path: Path, preset: Preset, results: Sequence[Row], data: str) -> None:
     networks = [n for n in NETWORKS if (n, "digital") in found]
     if not networks:
         return
-    figure = Figure(figsize=(2.2 + 1.1 * len(networks), 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(max(6.4, 2.2 + 1.1 * len(networks)), 4.6), dpi=150, layout="constrained")
     axes = figure.subplots()
     markers = "osD^"
     for index, condition in enumerate(CONDITIONS):
@@ -202,6 +202,6 @@ def draw(path: Path, preset: Preset, results: Sequence[Row], data: str) -> None:
             axes.plot([i + shift + 0.05] * len(own), own, ".", color=COLOURS[index], markersize=3)
     axes.set_xticks(range(len(networks)), [n.replace("_", "\n", 1) for n in networks], fontsize=8)
     axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize=7)
+    figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     axes.set_title(f"{data}: mean of seeds {preset.seeds}, 95 % intervals; dots: single seeds", fontsize=8)
     figure.savefig(path)

@@ -78,7 +78,8 @@ def draw(path: Path, sweep: Sweep, data: str, lines: Sequence[Row], chips: Seque
                 at = sorted((float(r[column]), 100 * float(r["val_accuracy"])) for r in own)
                 style = {"color": COLOURS[index % 8], "marker": "osD^vPX*"[index % 8], "label": kind}
                 axes.plot(*zip(*at, strict=True), linewidth=1, markersize=5, **style)
-            axes.set_xscale("log")
+            axes.set_xscale("log", base=2 if column == "width" else 10)
+            axes.tick_params(axis="x", which="both", labelsize=7, rotation=30)
             axes.set_xlabel(label)
             axes.set_ylabel("validation accuracy (%)")
         next(iter(figure.axes)).legend(frameon=False, fontsize=6)

@@ -15,6 +15,7 @@ from memristor_plugins.fitting.intervals import Inference, goodness, infer
 from memristor_plugins.fitting.iv import CURRENT_OFFSET, VOLTAGE_OFFSET, SweepModel
 from memristor_plugins.fitting.least_squares import Solution, minimise
 from memristor_plugins.fitting.moments import Build, Moments
+from memristor_plugins.fitting.profile import looked_at_again
 from memristor_plugins.interfaces.device import Device
 
 Array = NDArray[np.float64]
@@ -241,9 +242,12 @@ def fit(
     def named(points: Array) -> dict[str, Array]:
         return {f.name: points[:, i] for i, f in enumerate(every)}
 
+    def residuals(points: Array) -> Array:
+        return problem.residuals(named(points))
+
     cheaper = type(problem).coarse is not Problem.coarse
     solution = minimise(
-        lambda points: problem.residuals(named(points)),
+        residuals,
         every,
         coarse=(lambda points: problem.coarse(named(points))) if cheaper else None,
         starts=starts,
@@ -253,6 +257,8 @@ def fit(
         tell=tell,
     )
     inference = infer(solution, every, problem.covariance, problem.samples)
+    if robust is None:  # the sum of squares then says which fit is better
+        inference = looked_at_again(inference, solution, every, residuals, together=problem.together)
     overlay = problem.overlay({e.name: e.value for e in inference.estimates})
     quality = goodness(overlay.measured, overlay.fitted, len(every), overlay.error)
     return Fit(every, solution, inference, overlay, quality)

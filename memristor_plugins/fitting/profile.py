@@ -42,12 +42,12 @@ def looked_at_again(
     """
     estimates = list(inference.estimates)
     correlation = np.abs(np.nan_to_num(inference.correlation)) * (1 - np.eye(len(free)))
-    for i in np.flatnonzero(correlation.max(axis=0, initial=0.0) > TOGETHER):
+    for i in np.flatnonzero(correlation.max(axis=0, initial=0.0) > TOGETHER).tolist():
         if estimates[i].nuisance:
             continue
-        elsewhere = _as_good(int(i), solution, free, residuals, together=together)
+        elsewhere = _as_good(i, solution, free, residuals, together=together)
         if elsewhere is not None:
-            others = ", ".join(free[k].name for k in np.flatnonzero(correlation[i] > TOGETHER))
+            others = ", ".join(free[k].name for k in np.flatnonzero(correlation[i] > TOGETHER).tolist())
             reason = f"{elsewhere:.3g} fits as well, with another value of {others}"
             estimates[i] = replace(estimates[i], low=None, high=None, status="unidentifiable", reason=reason)
     if all(new is old for new, old in zip(estimates, inference.estimates, strict=True)):

@@ -56,15 +56,6 @@ class Geometry:
         w = w.permute(n, *range(n), n + 4, n + 1, n + 2, n + 3)
         return w.reshape(-1, *self.kernel_size, self.in_channels // self.groups).permute(0, 3, 1, 2)
 
-    def row_kernel(self, rows: Tensor) -> Tensor:
-        """A value for each word line [..., groups, rows] -> kernels [groups * prod(...), in / groups, kh, kw]."""
-        lead = rows.shape[:-2]
-        n = len(lead)
-        w = rows.reshape(*lead, self.groups, *self.kernel_size, -1)
-        # [..., g, h, w, i] -> [g, ..., i, h, w]
-        w = w.permute(n, *range(n), n + 3, n + 1, n + 2)
-        return w.reshape(-1, self.in_channels // self.groups, *self.kernel_size)
-
     def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
         """x [batch, in, h, w] under kernels [n * groups, in / groups, kh, kw], in the layer's geometry."""
         return F.conv2d(x, kernel, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups)

@@ -60,14 +60,6 @@ def test_kernels_of_a_matrix_are_its_weights_group_outermost(g: Geometry, banks:
     assert torch.equal(back.reshape(weight.shape), weight)
 
 
-@given(geometries(), st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
-def test_a_row_kernel_is_the_kernel_of_a_one_column_matrix(g: Geometry, banks: int) -> None:
-    rows = numbers(banks, g.groups, g.rows)
-    one_column = Geometry(g.in_channels, g.groups, g.kernel_size, groups=g.groups)
-    assert torch.equal(g.row_kernel(rows), one_column.to_kernel(rows.unsqueeze(-1)))
-
-
 @given(geometries(), st.integers(1, 40), st.integers(1, 40))
 def test_reads_hold_every_row_once_in_order(g: Geometry, array: int, at_once: int) -> None:
     cut = reads(g.rows, array, at_once)

@@ -54,8 +54,3 @@ def where(condition: Tensor | bool, yes: Number, no: Number) -> Number:
     if isinstance(condition, Tensor):
         return torch.where(condition, yes, no)
     return yes if condition else no
-
-
-def tensor_like(x: Number, like: Tensor) -> Tensor:
-    """`x` as a tensor of the dtype and device of `like`."""
-    return torch.as_tensor(x, dtype=like.dtype, device=like.device)

@@ -76,6 +76,8 @@ def build(device: str, width: float, batch: int, banks: int, compiled: bool) -> 
             network = analogize(dynamic, stack, compile=compiled)
         calibrate(network, [x], approximate=True)
         set_mode(network, "analog")
+        for layer in analog_layers(network).values():
+            layer.whole = True  # as `memristor train` has it
         found[name] = network
     return found
 

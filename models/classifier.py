@@ -67,6 +67,7 @@ class ImageClassifier(pl.LightningModule):
         train_stack = hardware.train_stack(stack)
         for layer in analog_layers(self.network).values():
             layer.train_stack, layer.seed = train_stack, seed
+            layer.whole = hardware.sums == "whole"
         set_mode(self.network, "digital")
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")

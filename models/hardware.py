@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,9 @@ from memristor_plugins.interfaces.parameter import Param
 class HardwareAware:
     """Hardware-aware training: from `start` on, every step runs on a freshly sampled chip.
 
-    Gradients pass straight through errors and rounding to the clean weights. A step reads the same arrays and
-    converters as evaluation does, but takes the cells' gains at each bank's mean gate voltage of the batch. Errors are
+    Gradients pass straight through errors and rounding to the clean weights. A step draws the same cells as evaluation
+    does, takes their gains at each bank's mean gate voltage of the batch, and reads whole columns with the errors of all
+    their converters and cells (`crossbar/whole.py` says how); with `sums=each` it reads as evaluation does. Errors are
     drawn from the device's own statistics. Each step writes the clipped weights anew over the cells' whole range.
     """
 
@@ -59,8 +60,13 @@ class HardwareAware:
         distill_temperature: Annotated[
             float, Param("softens both sides' logits", source="10.48550/arXiv.1503.02531", gt=0)
         ] = 2.0,
+        sums: Annotated[
+            Literal["whole", "each"],
+            Param("convert whole columns, with the errors of all their converters; or each partial sum", source="ours"),
+        ] = "whole",
     ) -> None:
         self.start, self.effects, self.clip = start, effects, clip
+        self.sums = sums
         self.calibration_images = calibration_images
         self.strength, self.ramp = strength, ramp
         self.distill, self.distill_temperature = distill, distill_temperature

@@ -47,6 +47,7 @@ class VGG(nn.Module):
         pool: each block's max pool follows its last convolution, or its first: then the others cost a quarter.
         stem: `whitening` puts a frozen 2x2 convolution before the network that makes the patches of training images
             white (`ImageClassifier` sets it from images before the first step).
+        stem_components: principal components of the patches that the whitening stem keeps; null: all.
         init: `kaiming` normal; `dirac`: a convolution passes its inputs through, as far as it has outputs for them.
         norm_scale: batch norms have a trained scale; without one only their bias is trained.
         norm_momentum: of the running statistics.
@@ -68,6 +69,9 @@ class VGG(nn.Module):
         ] = None,
         pool: Annotated[Literal["last", "first"], Param("place of a block's max pool", source=SPEEDRUN)] = "last",
         stem: Annotated[Literal["none", "whitening"], Param("what precedes the network", source=SPEEDRUN)] = "none",
+        stem_components: Annotated[
+            int | None, Param("components that a whitening stem keeps; null: all", source="assumed", ge=1)
+        ] = None,
         init: Annotated[Literal["kaiming", "dirac"], Param("of convolutions", source=SPEEDRUN)] = "kaiming",
         norm_scale: Annotated[bool, Param("batch norms have a trained scale", source=SPEEDRUN)] = True,
         norm_momentum: Annotated[float, Param("of running statistics", source="torch's default", gt=0, le=1)] = 0.1,
@@ -77,7 +81,11 @@ class VGG(nn.Module):
         kernel = kernel.for_network()
         side = min(input_shape[1:])
         layers: list[nn.Module] = []
-        self.stem: Whitening | None = Whitening(input_shape[0]) if stem == "whitening" else None
+        self.stem: Whitening | None = None
+        if stem == "whitening":
+            self.stem = Whitening(input_shape[0], stem_components)
+        elif stem_components is not None:
+            raise ConfigError("model.stem_components", "has no effect without model.stem=whitening; leave it null")
         inputs, first = input_shape[0], True
         if self.stem is not None:
             inputs, side = self.stem.channels, side - 1

@@ -63,7 +63,11 @@ class Chain:
         """The weights that the chip amounts to for small signals, [banks, out, in / groups, kh, kw]."""
         columns = self.programmed.columns
         terms, converters, banks, nodes = columns.readout.weight.shape[:4]
-        if terms == converters == banks == nodes == len(columns.reads) == 1 and columns.readout.subtracted is None:
+        if (
+            columns.kernels
+            and terms == converters == banks == nodes == len(columns.reads) == 1
+            and columns.readout.subtracted is None
+        ):
             return columns.kernels[0][0].unsqueeze(0)  # laid out already
         matrix = effective_matrix(self.stack.mapping, columns.readout)
         return torch.stack([self.geometry.to_kernel(bank) for bank in matrix])

@@ -25,6 +25,7 @@ from memristor_plugins.crossbar.readout import Readout, gate_nodes, read_out
 from memristor_plugins.crossbar.seeds import derive
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.crossbar.straight_through import StraightThrough
+from memristor_plugins.crossbar.whole import WholeColumns, simple, whole_columns
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.interfaces.kernel import Kernel, Modulation
 from memristor_plugins.interfaces.nonideality import Site
@@ -59,6 +60,7 @@ class AnalogLayer(nn.Module):
         mode: `digital` computes the original layer; `analog` runs on a chip in eval mode, and on a fresh sample each
             step in training mode (see `train_stack`).
         train_stack: what acts in training, a subset of `stack`.
+        whole: training steps read whole columns, where `whole.py` covers what acts.
         compiled: run what can be fused under `torch.compile`; where that does not work, a warning says so.
         seed, step, rank: key of the training noise and, with the chip, of the read noise.
     """
@@ -69,7 +71,7 @@ class AnalogLayer(nn.Module):
         self.stack = self.train_stack = stack
         self.mode: Literal["digital", "analog"] = "analog"
         self.observer: Callable[[AnalogLayer, Reading], None] | None = None
-        self.compiled = False
+        self.compiled = self.whole = False
         self.seed, self.step, self.rank = 0, 0, 0
         self.form = form_of(digital, name)
         self.kernel: Kernel | None = None
@@ -338,12 +340,22 @@ class AnalogLayer(nn.Module):
             full = self.ranges.known("input")
             readout = read_out(stack, chip, 0.0, nodes=nodes, full_scale=full, training=True, key=key)
             readout = replace(readout, nodes=torch.zeros_like(readout.nodes))
-            dtype = self.weights.dtype
-            if torch.is_autocast_enabled(where.type):
-                dtype = torch.get_autocast_dtype(where.type)
-            columns = sums.columns(self.geometry, plan.reads, readout, dtype)
+            if self._reads_whole(stack, chip):
+                columns = sums.Columns(self.geometry, plan.reads, readout, [], None)
+            else:
+                dtype = self.weights.dtype
+                if torch.is_autocast_enabled(where.type):
+                    dtype = torch.get_autocast_dtype(where.type)
+                columns = sums.columns(self.geometry, plan.reads, readout, dtype)
         normals = NormalSource(derive(self.seed, self.name, f"read{key}"))
         return Programmed(chip, columns, normals, derive(self.seed, self.name, f"gate{key}"))
+
+    def _reads_whole(self, stack: Stack, chip: LayerChip) -> bool:
+        if not self.whole or self.arrangement.apart or not simple(stack, self.geometry):
+            return False
+        if self.ranges.must_look(stack) or self.calibrating or self.ranges.learned_sum(stack) is not None:
+            return False
+        return not stack.has(Site.SUM) or self.ranges.uniform(stack, chip) is not None
 
     def _gains(self, bank: Gated, stack: Stack, programmed: Programmed) -> Gated:
         """With the gains that the cells apply, [batch, banks, nodes]."""
@@ -363,6 +375,8 @@ class AnalogLayer(nn.Module):
         learned = self.ranges.learned_sum(stack)
         tracked = (x, weights, bank.total, learned)
         if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tracked):
+            if not programmed.columns.kernels:
+                return self._whole(stack, programmed, chain.kernels()).read(x, bank.total, digital)
             return chain.run(x, gains, digital)
         kernels, seen = self.kernels(), chain.kernels()
         geometry = self.geometry
@@ -376,6 +390,9 @@ class AnalogLayer(nn.Module):
         slope: list[Tensor] = []
 
         def compute() -> Tensor:
+            if not programmed.columns.kernels:
+                with torch.no_grad():
+                    return self._whole(stack, programmed, seen).read(x.detach(), bank.total, digital)
             wanted = slope if learned is not None else None
             with torch.no_grad():
                 return chain.run(x.detach(), gains, digital, wanted).to(x.dtype)
@@ -385,3 +402,6 @@ class AnalogLayer(nn.Module):
             # The range's own derivative, with the value of y left as it is.
             y = y + slope[0].to(y.dtype) * (learned - learned.detach()).to(y.dtype)
         return y
+
+    def _whole(self, stack: Stack, programmed: Programmed, seen: Tensor) -> WholeColumns:
+        return whole_columns(self.geometry, self._plan(stack), stack, self.ranges, programmed, seen, self.shared)

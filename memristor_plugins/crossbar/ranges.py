@@ -166,9 +166,22 @@ class Ranges(nn.Module):
             if slope:
                 change = _slope(float(full[0]), float(full[1]))
             elif not shared:
-                numbers = _uniform(effect, stack, chip, full)
+                numbers = self.uniform(stack, chip)
                 uniform = None if numbers is None else Uniform(*numbers, compiled, merged)
         return Finish(gains, observe, convert, change, normals, stack.mapping.from_current, uniform, shared)
+
+    def uniform(self, stack: Stack, chip: LayerChip) -> tuple[float, float, float] | None:
+        """Lowest and highest value and step of the sums' converters, where they round and do nothing else."""
+        effect = stack.at(Site.SUM)
+        if effect is None:
+            return None
+        order = [set(vars(cls)) for cls in type(effect).__mro__]
+        tells, acts = (
+            min(i for i, names in enumerate(order) if names & of) for of in ({"uniform"}, {"apply", "apply_"})
+        )
+        if tells > acts or _drawn(effect, stack, chip) is not None:
+            return None  # a subclass that converts in another way does not say so
+        return effect.uniform(replace(stack.context(), full_scale=self.known("sum")))
 
     def _is_known(self, which: str) -> bool:
         if which == "sum":
@@ -261,17 +274,6 @@ def _converter(
 
 def _drawn(effect: NonIdeality, stack: Stack, chip: LayerChip) -> Any:
     return next((chip.drawn.get(name) for name, e in stack.all_at(Site.SUM) if e is effect), None)
-
-
-def _uniform(
-    effect: NonIdeality, stack: Stack, chip: LayerChip, full_scale: Tensor
-) -> tuple[float, float, float] | None:
-    """What the converter does, where that is to round and nothing else."""
-    order = [set(vars(cls)) for cls in type(effect).__mro__]
-    tells, acts = (min(i for i, names in enumerate(order) if names & of) for of in ({"uniform"}, {"apply", "apply_"}))
-    if tells > acts or _drawn(effect, stack, chip) is not None:
-        return None  # a subclass that converts in another way does not say so
-    return effect.uniform(replace(stack.context(), full_scale=full_scale))
 
 
 def _slope(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:

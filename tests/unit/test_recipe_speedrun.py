@@ -17,7 +17,7 @@ from memristor_plugins.models.evaluation import six_views
 from memristor_plugins.models.lookahead import Lookahead
 from memristor_plugins.models.muon import Muon, orthogonalise
 from memristor_plugins.models.recipe import Recipe, convolutions
-from memristor_plugins.models.stem import EPSILON, dirac, whitening_kernels
+from memristor_plugins.models.stem import EPSILON, Whitening, dirac
 from memristor_plugins.models.vgg import VGG, blocks
 
 
@@ -30,16 +30,32 @@ def test_whitened_patches_are_uncorrelated_with_variance_one() -> None:
     smooth = F.avg_pool2d(random(64, 3, 20, 20), 3, stride=1)
     images = torch.einsum("ij,bjhw->bihw", mixing, smooth)
     images = images - images.mean(dim=(0, 2, 3), keepdim=True)
-    kernels = whitening_kernels(images)
-    assert kernels.shape == (24, 3, 2, 2)
-    torch.testing.assert_close(kernels[:12], -kernels[12:])
-    out = F.conv2d(images.double(), kernels[:12]).transpose(0, 1).flatten(1)
-    covariance = torch.cov(out)
+    stem = Whitening(3)
+    stem.fit(images)
+    out = stem(images)
+    assert out.shape[1] == stem.channels == 24
+    assert bool((out >= 0).all())
+    torch.testing.assert_close(stem.conv.kernel.weight[0].flatten(1).norm(dim=1), torch.ones(12))
+    whitened = (out[:, :12] - out[:, 12:]).double().transpose(0, 1).flatten(1)
+    covariance = torch.cov(whitened)
     # variances lambda / (lambda + 5e-4), 1 but for the directions that hardly vary
     patches = F.unfold(images, 2).transpose(1, 2).flatten(0, 1).double()
     variances = torch.linalg.eigvalsh(torch.cov(patches.T)).flip(0)
     torch.testing.assert_close(covariance.diagonal(), variances / (variances + EPSILON), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(covariance, covariance.diagonal().diag(), rtol=0, atol=1e-3)
+
+
+def test_a_stem_keeps_the_leading_components() -> None:
+    images = F.avg_pool2d(random(64, 3, 20, 20), 3, stride=1)
+    few, all_of_them = Whitening(3, 5), Whitening(3)
+    few.fit(images)
+    all_of_them.fit(images)
+    expected = all_of_them(images)
+    torch.testing.assert_close(few(images), torch.cat((expected[:, :5], expected[:, 12:17]), dim=1))
+    with pytest.raises(ConfigError, match=r"model.stem_components: patches have 12 components, got 13; take 12"):
+        Whitening(3, 13)
+    with pytest.raises(ConfigError, match=r"model.stem_components: has no effect without model.stem=whitening"):
+        VGG(Heterosynaptic(banks=2), (3, 32, 32), 10, stem_components=5)
 
 
 def test_a_dirac_start_passes_inputs_through_and_banks_differ() -> None:

@@ -1,0 +1,178 @@
+"""A training step's read of whole columns: one product, then the errors of all their cells and converters together.
+
+What is simplified against `chain.Chain`, which evaluation and `hardware.sums=each` run:
+
+    converters  a column whose n partial sums are converted one by one is rounded once, to sqrt(n) steps: the same mean
+                square error, n step^2 / 12. Partial sums beyond a converter's range (its calibration leaves out 0.01 %)
+                saturate only where n = 1.
+    read noise  the variance of cell (i, o) is taken as r_i c_o / m, with r, c and m the means of its row, its column and
+                all: the mean is kept, and a column's variance costs one product instead of one each.
+
+Everything else, the cells of a fresh chip before all, is drawn as `Chain` has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from memristor_plugins.crossbar.chain import Programmed
+from memristor_plugins.crossbar.geometry import Geometry
+from memristor_plugins.crossbar.modulated import modulated_conv2d
+from memristor_plugins.crossbar.noise import NormalSource
+from memristor_plugins.crossbar.plan import Plan
+from memristor_plugins.crossbar.ranges import Ranges
+from memristor_plugins.crossbar.readout import Readout
+from memristor_plugins.crossbar.stack import Stack
+from memristor_plugins.interfaces.kernel import Modulation
+from memristor_plugins.interfaces.mapping import Mapping
+from memristor_plugins.interfaces.nonideality import Site
+
+# Values of the outputs that are finished at once: with their deviations they stay in a core's cache.
+IN_FLIGHT = 1 << 18
+
+
+def simple(stack: Stack, geometry: Geometry) -> bool:
+    """Whole columns can be read: currents are linear, inputs are driven at once, and every column is an output."""
+    inputs, current = stack.at(Site.INPUT), stack.at(Site.CURRENT)
+    if current is not None or (inputs is not None and (inputs.slice_bits is not None or inputs.offset_in_range)):
+        return False
+    return not stack.has(Site.LEAK) and stack.mapping.lines(geometry.cols) == geometry.cols
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Read noise of the cells of a layer, as the product of a row's and a column's share.
+
+    Args:
+        rows: kernel [banks * groups, in / groups, kh, kw] whose product with squared inputs is a column's mean variance.
+        columns: [groups, banks, cols], a column's variance over the mean.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+
+def noise_of(mapping: Mapping, geometry: Geometry, readout: Readout) -> Noise | None:
+    """The read noise of a training step's readout, one gate voltage a bank; None: there is none."""
+    if readout.variance is None:
+        return None
+    by = _coefficients(mapping, readout).square()
+    variance = torch.tensordot(by, readout.variance[:, :, 0], dims=1)  # [banks, groups, rows, cols]
+    rows = variance.mean(dim=-1, keepdim=True)
+    columns = variance.mean(dim=-2) / rows.mean(dim=-2).clamp_min(torch.finfo(rows.dtype).tiny)
+    # [groups, rows, banks]: a convolution of `banks` outputs a group
+    kernel = replace(geometry, out_channels=geometry.groups * len(rows)).to_kernel(rows[..., 0].permute(1, 2, 0))
+    return Noise(kernel, columns.transpose(0, 1))
+
+
+def _coefficients(mapping: Mapping, readout: Readout) -> Tensor:
+    """What each of an output's converters counts for, [converters]."""
+    weight = readout.weight
+    each = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+    return mapping.from_current(each.unsqueeze(-1)).flatten()
+
+
+@dataclass(frozen=True)
+class WholeColumns:
+    """What finishes the sums of whole columns.
+
+    Args:
+        geometry: the layer.
+        seen: what the cells amount to, [banks, out, in / groups, kh, kw].
+        noise: of the cells; None: none.
+        uniform: low, high and step of a converter; None: sums stay analog.
+        conversions: an output's conversions of each bank, weighed with the squares of what they count for; 1: one.
+        shared: the banks' sums are converted together.
+        normals: source of the read noise.
+    """
+
+    geometry: Geometry
+    seen: Tensor
+    noise: Noise | None
+    uniform: tuple[float, float, float] | None
+    conversions: float
+    shared: bool
+    normals: NormalSource
+
+    def read(self, x: Tensor, factors: Tensor | None, digital: Tensor | None) -> Tensor:
+        """[batch, out, height', width'] of converted inputs x [batch, in, height, width], without gradients.
+
+        Args:
+            factors: of each bank, gain and digital together, [batch, banks]; None: ones.
+            digital: factors that are applied after the converters, [batch, banks]; None: ones.
+        """
+        g = self.geometry
+        # As in autocast: a convolution of these would cast its kernel anew for every image.
+        seen = self.seen.to(x.dtype)
+        modulation = Modulation() if factors is None else Modulation(bank=factors)
+        y = modulated_conv2d(
+            x, seen, modulation, stride=g.stride, padding=g.padding, dilation=g.dilation, groups=g.groups
+        )
+        squares = None if self.noise is None else self._variances(x, factors)
+        step = self._steps(y, digital)
+        last = y.is_contiguous(memory_format=torch.channels_last) and not y.is_contiguous()
+        chunk = max(1, IN_FLIGHT // max(1, y[0].numel()))
+        for first in range(0, len(y), chunk):
+            part = slice(first, first + chunk)
+            self._finish(
+                y[part], None if squares is None else squares[part], None if step is None else step[part], last
+            )
+        return y
+
+    def _variances(self, x: Tensor, factors: Tensor | None) -> Tensor:
+        """[batch, groups, banks, height', width']: mean variance of the columns of each bank."""
+        assert self.noise is not None, "there is noise"
+        g = replace(self.geometry, out_channels=len(self.noise.rows))
+        squares = g.convolve(x.square(), self.noise.rows.to(x.dtype)).unflatten(1, (g.groups, -1))
+        return squares if factors is None else squares * factors.square()[:, None, :, None, None].to(x.dtype)
+
+    def _steps(self, y: Tensor, digital: Tensor | None) -> Tensor | None:
+        """The step of each image [batch, 1, 1, 1]; None: sums are not converted."""
+        if self.uniform is None:
+            return None
+        count = y.new_full((len(y),), self.conversions, dtype=torch.float32)
+        if digital is not None:
+            count = count * digital.detach().float().square().sum(dim=1)
+        elif not self.shared:
+            count = count * len(self.seen)
+        return (count.sqrt_() * self.uniform[2]).view(-1, 1, 1, 1)
+
+    def _finish(self, y: Tensor, squares: Tensor | None, step: Tensor | None, last: bool) -> None:
+        """Add the noise of some images and convert them, in place."""
+        sums = y.float() if y.dtype in (torch.bfloat16, torch.float16) else y
+        if squares is not None:
+            self.normals.add_(sums, self._deviation(squares, sums, last))
+        if self.uniform is not None and step is not None:
+            low, high, _ = self.uniform
+            if self.conversions == 1 and (self.shared or len(self.seen) == 1):
+                sums.clamp_(low, high)
+            sums.mul_(step.reciprocal().to(sums.dtype)).round_().mul_(step.to(sums.dtype))
+        if sums is not y:
+            y.copy_(sums)
+
+    def _deviation(self, squares: Tensor, sums: Tensor, last: bool) -> Tensor:
+        """Deviation of each sum, dense as `sums` is."""
+        assert self.noise is not None, "there is noise"
+        columns = self.noise.columns.to(squares.dtype)
+        if columns.shape[0] > 1:
+            spread = torch.einsum("bgkhw,gko->bgohw", squares, columns).flatten(1, 2)
+            spread = spread.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        elif last:
+            spread = (squares[:, 0].permute(0, 2, 3, 1) @ columns[0]).permute(0, 3, 1, 2)
+        else:
+            spread = (columns[0].T @ squares[:, 0].flatten(2)).view(sums.shape)
+        return spread.to(sums.dtype).sqrt_()
+
+
+def whole_columns(
+    geometry: Geometry, plan: Plan, stack: Stack, ranges: Ranges, programmed: Programmed, seen: Tensor, shared: bool
+) -> WholeColumns:
+    """The columns of a training step's chip, of which `seen` is what the cells amount to."""
+    readout = programmed.columns.readout
+    conversions = plan.row_tiles * float(_coefficients(stack.mapping, readout).square().sum())
+    noise = noise_of(stack.mapping, geometry, readout)
+    uniform = ranges.uniform(stack, programmed.chip)
+    return WholeColumns(geometry, seen, noise, uniform, conversions, shared, programmed.normals)

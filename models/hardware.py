@@ -20,9 +20,9 @@ class HardwareAware:
     """Hardware-aware training: from `start` on, every step runs on a freshly sampled chip.
 
     Gradients pass straight through errors and rounding to the clean weights. A step draws the same cells as evaluation
-    does, takes their gains at each bank's mean gate voltage of the batch, and reads whole columns with the errors of all
-    their converters and cells (`crossbar/whole.py` says how); with `sums=each` it reads as evaluation does. Errors are
-    drawn from the device's own statistics. Each step writes the clipped weights anew over the cells' whole range.
+    does, takes their gains at each bank's mean gate voltage of the batch, and reads whole columns with the errors of
+    all their converters and cells (`crossbar/whole.py` says how); with `sums=each` it reads as evaluation does. Errors
+    are drawn from the device's own statistics. Each step writes the clipped weights anew over the cells' whole range.
     """
 
     def __init__(

@@ -5,8 +5,8 @@ What is simplified against `chain.Chain`, which evaluation and `hardware.sums=ea
     converters  a column whose n partial sums are converted one by one is rounded once, to sqrt(n) steps: the same mean
                 square error, n step^2 / 12. Partial sums beyond a converter's range (its calibration leaves out 0.01 %)
                 saturate only where n = 1.
-    read noise  the variance of cell (i, o) is taken as r_i c_o / m, with r, c and m the means of its row, its column and
-                all: the mean is kept, and a column's variance costs one product instead of one each.
+    read noise  the variance of cell (i, o) is taken as r_i c_o / m, with r, c and m the means of its row, its column
+                and all: the mean is kept, and one product serves all columns.
 
 Everything else, the cells of a fresh chip before all, is drawn as `Chain` has it.
 """
@@ -47,7 +47,8 @@ class Noise:
     """Read noise of the cells of a layer, as the product of a row's and a column's share.
 
     Args:
-        rows: kernel [banks * groups, in / groups, kh, kw] whose product with squared inputs is a column's mean variance.
+        rows: kernel [banks * groups, in / groups, kh, kw], the mean over columns: its product with squared inputs is the
+            mean variance of a bank's sums.
         columns: [groups, banks, cols], a column's variance over the mean.
     """
 

@@ -21,10 +21,10 @@ class Whitening(nn.Module):
 
     rows E the leading unit eigenvectors and lambda the eigenvalues of the patches' covariance, b trained. K. Jordan,
     "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, sec. 3.1, after D. Page (2019); there with
-    GELU, all components, and both signs and the scale in the convolution's weights. Here arrays hold E alone: scaled rows
-    differ by two orders, so that one conductance range for all would drown the leading ones in programming errors, and
-    the negative of a converted sum costs no conversion. Trailing components are as small as the errors of a row that
-    large ones leak through: `components` leaves them out. Until `fit` is called the convolution is a random one.
+    GELU, all components, and both signs and the scale in the convolution's weights. Here arrays hold E alone: scaled
+    rows differ by two orders, so that one conductance range for all would drown the leading ones in programming errors;
+    and the negative of a converted sum costs no conversion. Trailing components are as small as the errors of a row
+    that large ones leak through: `components` leaves them out. Until `fit` is called the convolution is a random one.
 
     Args:
         channels: of an image.

@@ -47,8 +47,8 @@ class Noise:
     """Read noise of the cells of a layer, as the product of a row's and a column's share.
 
     Args:
-        rows: kernel [banks * groups, in / groups, kh, kw], the mean over columns: its product with squared inputs is the
-            mean variance of a bank's sums.
+        rows: kernel [banks * groups, in / groups, kh, kw], the mean over columns: its product with squared inputs is
+            the mean variance of a bank's sums.
         columns: [groups, banks, cols], a column's variance over the mean.
     """
 

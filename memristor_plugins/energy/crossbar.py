@@ -33,7 +33,7 @@ class Crossbar(EnergyEstimator):
         idle lines       idle_w * read_time
         word lines       input_conversions * array_columns * word_capacitance * drive_v2
         gate lines       gate_driver * gate_capacitance * gate_cells * gate_v2
-        DAC              input_conversions * dac_fom * 2^input_bits             converters
+        DAC              input_conversions * dac_fom * 2^input_bits * d         converters
         ADC              output_conversions * adc_fom * 2^output_bits
         sample and hold  output_conversions * sample_hold
         gate DAC         gate_updates * gate_dac_fom * 2^gate_bits
@@ -47,9 +47,12 @@ class Crossbar(EnergyEstimator):
 
     and for the network `normalisation`, `pooling` and `digital` (the rest): operations * digital_op.
 
+    d is the share of word lines that have a DAC of their own: of a arrays side by side (banks and columns that read the
+    same inputs) ceil(a / dac_fanout) / a. What charges the word lines is not shared.
+
     With `inputs=pulse_width` an input is the width of a pulse of the read voltage, and a read lasts
     (2^input_bits - 1) * pulse_step: array read pulse_w * that time, idle lines idle_w * that time, word lines charged
-    to the read voltage for each input that is not zero, DAC input_conversions * pulse_energy. The sums of linear cells
+    to the read voltage for each input that is not zero, DAC input_conversions * pulse_energy * d. The sums of linear cells
     are the same as with amplitudes, and so is the accuracy.
 
     Seconds: array reads * read_time (or the longest pulse), DAC reads * dac_time, ADC reads * share * output_bits *
@@ -99,6 +102,10 @@ class Crossbar(EnergyEstimator):
                 ge=0,
             ),
         ] = DAC_FOM,
+        dac_fanout: Annotated[
+            int,
+            Param("arrays side by side, banks among them, that one row of DACs drives", source="1: each its own", ge=1),
+        ] = 1,
         inputs: Annotated[
             Literal["amplitude", "pulse_width"],
             Param("what of a word line's signal an input is", source="assumed: the headline stack"),
@@ -310,6 +317,7 @@ class Crossbar(EnergyEstimator):
     ) -> None:
         self.adc_fom = adc_fom
         self.dac_fom = dac_fom
+        self.dac_fanout = dac_fanout
         self.inputs = inputs
         unused = {
             "dac_fom": inputs == "pulse_width" and dac_fom != DAC_FOM,

@@ -36,6 +36,8 @@ def assumptions(chip: Crossbar, profile: WorkloadProfile) -> tuple[str, ...]:
             f"converters without a resolution are charged as {chip.default_bits}-bit ones, "
             f"in {len(unstated)} of {len(layers)} layers: an ideal converter is not free"
         )
+    if chip.dac_fanout > 1:
+        stated.append(f"a row of DACs drives up to {chip.dac_fanout} arrays side by side")
     shared = max((layer.adc_share for layer in layers), default=1)
     if shared > 1:
         stated.append(f"an ADC reads {shared} lines in turn")

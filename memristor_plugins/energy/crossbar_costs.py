@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from memristor_plugins.energy import components as c
@@ -35,7 +36,7 @@ def energies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str,
         c.IDLE_LINES: layer.idle_w * seconds,
         c.WORD_LINES: layer.input_conversions * layer.array_columns * chip.word_capacitance * square,
         c.GATE_LINES: chip.gate_driver * chip.gate_capacitance * layer.gate_cells * layer.gate_v2,
-        c.DAC: layer.input_conversions * dac,
+        c.DAC: layer.input_conversions * dac * driven(chip, layer),
         c.ADC: layer.output_conversions * conversion_energy(chip.adc_fom, chip.bits(layer.output_bits)),
         c.SAMPLE_AND_HOLD: layer.output_conversions * chip.sample_hold,
         c.GATE_DAC: layer.gate_updates * conversion_energy(chip.gate_dac_fom, chip.gate_resolution(layer)),
@@ -70,7 +71,10 @@ def areas(chip: Crossbar, layer: LayerProfile) -> dict[str, float]:
     return {
         c.ARRAY_READ: drivers * layer.array_columns * chip.cell_area,
         # A pulse needs a driver of two levels.
-        c.DAC: drivers * chip.dac_area * 2.0 ** (chip.bits(layer.input_bits) if chip.inputs == "amplitude" else 1),
+        c.DAC: drivers
+        * driven(chip, layer)
+        * chip.dac_area
+        * 2.0 ** (chip.bits(layer.input_bits) if chip.inputs == "amplitude" else 1),
         c.ADC: layer.adcs * chip.adc_area * 2.0 ** chip.bits(layer.output_bits),
         c.SAMPLE_AND_HOLD: layer.converted_lines * chip.sample_hold_area,
         c.GATE_DAC: layer.gate_updates * chip.dac_area * 2.0 ** chip.gate_resolution(layer),
@@ -87,6 +91,13 @@ def digital(chip: Crossbar, profile: WorkloadProfile) -> dict[str, tuple[float, 
     kinds = {c.NORMALISATION: profile.normalisation_ops, c.POOLING: profile.pooling_ops, c.DIGITAL: rest}
     rate = chip.digital_rate * max(1, len(profile.layers))
     return {name: (operations * chip.digital_op, operations / rate) for name, operations in kinds.items()}
+
+
+def driven(chip: Crossbar, layer: LayerProfile) -> float:
+    """Share of the word lines that have a DAC of their own."""
+    down = layer.groups * ceil(layer.rows / layer.array_rows) if layer.array_rows else 0
+    across = layer.arrays // down if down and layer.arrays > down else 1
+    return ceil(across / chip.dac_fanout) / across
 
 
 def buffer_bytes(chip: Crossbar, layer: LayerProfile) -> float:

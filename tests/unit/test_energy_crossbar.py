@@ -82,6 +82,20 @@ def test_dac_energy_is_figure_of_merit_times_levels() -> None:
     assert costs(TIGHT, input_conversions=100, input_bits=4) == pytest.approx({"DAC": 1.6e-12})
 
 
+def test_one_row_of_dacs_drives_arrays_side_by_side_of_all_groups_apart() -> None:
+    # 3 arrays down and 5 across in each of 2 groups; the word lines are charged all the same.
+    wide: dict[str, Any] = {"rows": 300, "array_rows": 128, "groups": 2, "arrays": 30, "input_conversions": 1000}
+    wide |= {"array_columns": 128, "drive_v2": 1e-3}
+    own = costs(TIGHT, **wide)
+    shares = {2: 3 / 5, 4: 2 / 5, 5: 1 / 5, 64: 1 / 5}
+    for fanout, share in shares.items():
+        shared = Crossbar(leakage=0.0, dac_fanout=fanout)
+        assert costs(shared, **wide) == pytest.approx(own | {"DAC": share * own["DAC"]})
+        area, alone = sums("area_m2", shared, **wide), sums("area_m2", TIGHT, **wide)
+        assert area["DAC"] == pytest.approx(share * alone["DAC"])
+    assert any("up to 4 arrays" in text for text in Crossbar(dac_fanout=4).estimate(profile(wide)).assumptions)
+
+
 def test_gate_costs_its_dac_and_its_lines() -> None:
     # 4 updates * 16 fJ * 2^6; 2 * 1 fF * 1000 cells * 4 V^2.
     found = costs(TIGHT, gate_updates=4, gate_cells=1000, gate_v2=4.0)

@@ -120,8 +120,9 @@ class ImageClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.hardware.ramp_up(self.global_step / max(1, int(self.trainer.estimated_stepping_batches)))
+        age = self.hardware.drawn_age(self.seed, self.global_step)
         for layer in analog_layers(self.network).values():
-            layer.step, layer.rank = self.global_step, self.global_rank
+            layer.step, layer.rank, layer.age = self.global_step, self.global_rank, age
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memristor_plugins.crossbar.convert import analog_layers
+from memristor_plugins.crossbar.seeds import derive
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.errors import ConfigError, nearest
 from memristor_plugins.interfaces.nonideality import NonIdeality
@@ -60,13 +61,24 @@ class HardwareAware:
         distill_temperature: Annotated[
             float, Param("softens both sides' logits", source="10.48550/arXiv.1503.02531", gt=0)
         ] = 2.0,
+        age: Annotated[
+            float,
+            Param(
+                "oldest chip of a training step, log-uniform from 1 s; 0: just programmed",
+                unit="s",
+                source="ours",
+                ge=0,
+            ),
+        ] = 0.0,
         sums: Annotated[
             Literal["whole", "each"],
             Param("convert whole columns, with the errors of all their converters; or each partial sum", source="ours"),
         ] = "whole",
     ) -> None:
         self.start, self.effects, self.clip = start, effects, clip
-        self.sums = sums
+        self.age, self.sums = age, sums
+        if 0 < age < 1:
+            raise ConfigError("hardware.age", f"ages begin at 1 s, got {age:g}; take 0 or 1")
         self.calibration_images = calibration_images
         self.strength, self.ramp = strength, ramp
         self.distill, self.distill_temperature = distill, distill_temperature
@@ -102,6 +114,13 @@ class HardwareAware:
             grown = min(1.0, max(0.0, (progress - self.start) / (1 - self.start)) / self.ramp)
         for effect, whole in self._scaled:
             effect.strength = whole * self.strength * grown  # type: ignore[attr-defined]
+
+    def drawn_age(self, seed: int, step: int) -> float:
+        """Seconds after programming at which a training step reads its chips: the same for all layers."""
+        if not self.age:
+            return 0.0
+        share = float(torch.rand((), generator=derive(seed, "", f"age/{step}"), dtype=torch.float64))
+        return float(self.age**share)
 
     def with_teacher(self, loss: Tensor, distance: Tensor) -> Tensor:
         """The loss that `distill` mixes of a loss on labels and a distance to the teacher."""

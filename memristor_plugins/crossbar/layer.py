@@ -62,6 +62,7 @@ class AnalogLayer(nn.Module):
         train_stack: what acts in training, a subset of `stack`.
         whole: training steps read whole columns, where `whole.py` covers what acts.
         compiled: run what can be fused under `torch.compile`; where that does not work, a warning says so.
+        age: seconds after programming at which a training step reads its chip.
         seed, step, rank: key of the training noise and, with the chip, of the read noise.
     """
 
@@ -86,7 +87,7 @@ class AnalogLayer(nn.Module):
         self.training = self.ranges.training = digital.training
         self.programmed: Programmed | None = None
         self._written: Tensor | None = None
-        self.seconds = 0.0
+        self.seconds = self.age = 0.0
         self._check_gains()
 
     # -- parameters and plan -----------------------------------------------------------------------------------------
@@ -338,7 +339,8 @@ class AnalogLayer(nn.Module):
             if bank.wanted is not None and self._uses_gate(stack):
                 nodes = bank.wanted.detach().float().mean(dim=0).log().unsqueeze(-1)
             full = self.ranges.known("input")
-            readout = read_out(stack, chip, 0.0, nodes=nodes, full_scale=full, training=True, key=key)
+            self.seconds = self.age
+            readout = read_out(stack, chip, self.age, nodes=nodes, full_scale=full, training=True, key=key)
             readout = replace(readout, nodes=torch.zeros_like(readout.nodes))
             if self._reads_whole(stack, chip):
                 columns = sums.Columns(self.geometry, plan.reads, readout, [], None)

@@ -52,8 +52,8 @@ class Crossbar(EnergyEstimator):
 
     With `inputs=pulse_width` an input is the width of a pulse of the read voltage, and a read lasts
     (2^input_bits - 1) * pulse_step: array read pulse_w * that time, idle lines idle_w * that time, word lines charged
-    to the read voltage for each input that is not zero, DAC input_conversions * pulse_energy * d. The sums of linear cells
-    are the same as with amplitudes, and so is the accuracy.
+    to the read voltage for each input that is not zero, DAC input_conversions * pulse_energy * d. The sums of linear
+    cells are the same as with amplitudes, and so is the accuracy.
 
     Seconds: array reads * read_time (or the longest pulse), DAC reads * dac_time, ADC reads * share * output_bits *
     adc_bit_time, partial sums partial_sums / adcs * shift_add_time, gate lines gate_settle, digital work operations /

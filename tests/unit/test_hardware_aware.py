@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from memristor_plugins.crossbar.convert import analog_layers, analogize
+from memristor_plugins.api import compose_stack
+from memristor_plugins.crossbar.convert import analog_layers, analogize, program
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.devices.adaptive_2d import Adaptive2D
@@ -65,6 +66,32 @@ def test_errors_grow_to_their_strength_and_the_stack_of_evaluation_keeps_its_own
         hardware.ramp_up(progress)
         assert effect.strength == pytest.approx(2.0 * share), progress  # type: ignore[attr-defined]
     assert STACK.nonidealities["programming"].strength == 1.0  # type: ignore[attr-defined]
+
+
+def test_ages_are_log_uniform_and_those_of_a_seed() -> None:
+    hardware = HardwareAware(age=1e4)
+    drawn = torch.tensor([hardware.drawn_age(3, step) for step in range(4000)]).log10() / 4
+    assert 0 <= float(drawn.min()) < 0.01 < 0.99 < float(drawn.max()) <= 1
+    # Uniform: mean 1/2, variance 1/12; 4.5 standard errors of either.
+    assert abs(float(drawn.mean()) - 0.5) < 4.5 * (1 / 12 / 4000) ** 0.5
+    assert abs(float(drawn.var()) - 1 / 12) < 4.5 * (1 / 180 / 4000) ** 0.5
+    assert hardware.drawn_age(3, 7) == hardware.drawn_age(3, 7) != hardware.drawn_age(4, 7)
+    assert HardwareAware().drawn_age(3, 7) == 0
+    with pytest.raises(ConfigError, match=r"hardware.age: ages begin at 1 s, got 0.5; take 0 or 1"):
+        HardwareAware(age=0.5)
+
+
+def test_a_step_reads_its_chip_at_its_age() -> None:
+    stack = compose_stack(["device=adaptive_2d", "nonideality=[drift]", "device.retention_sigma=0"])
+    layer = analogize(torch.nn.Linear(20, 5), stack).train()
+    x = torch.rand(4, 20, generator=torch.Generator().manual_seed(0))
+    young = layer(x)
+    layer.age = 1e6
+    old = layer(x)
+    layer.eval()
+    program(layer, 0, 1e6)
+    torch.testing.assert_close(old, layer(x))
+    assert not torch.allclose(old, young, atol=1e-3)
 
 
 def test_a_ramp_without_anything_to_scale_is_refused() -> None:

@@ -13,7 +13,7 @@ from memristor_plugins.crossbar.convert import analog_layers
 from memristor_plugins.crossbar.seeds import derive
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.errors import ConfigError, nearest
-from memristor_plugins.interfaces.nonideality import NonIdeality
+from memristor_plugins.interfaces.nonideality import NonIdeality, Site
 from memristor_plugins.interfaces.parameter import Param
 
 
@@ -88,7 +88,8 @@ class HardwareAware:
         """The stack that acts in training.
 
         Raises:
-            ConfigError: an effect is named that the stack does not have, or none of those chosen has a strength.
+            ConfigError: an effect is named that the stack does not have, or none of those chosen has a strength, or
+                depends on age, that is asked for.
         """
         for name in self.effects or ():
             if name not in stack.nonidealities:
@@ -97,6 +98,8 @@ class HardwareAware:
                     f"'{name}' is not selected in nonideality=[...]; {nearest(name, stack.nonidealities)}",
                 )
         kept = stack if self.effects is None else stack.keeping(self.effects)
+        if self.age and not kept.has(Site.AGE, Site.READ, Site.FLUCTUATION):
+            raise ConfigError("hardware.age", "no effect that acts in training depends on it; add drift, or leave it 0")
         if self.strength == 1 and not self.ramp:
             return kept
         effects = {name: copy.copy(effect) for name, effect in kept.nonidealities.items()}

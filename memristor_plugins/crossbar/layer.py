@@ -61,7 +61,8 @@ class AnalogLayer(nn.Module):
             step in training mode (see `train_stack`).
         train_stack: what acts in training, a subset of `stack`.
         whole: training steps read whole columns, where `whole.py` covers what acts.
-        compiled: run what can be fused under `torch.compile`; where that does not work, a warning says so.
+        compiled: run what can be fused under `torch.compile`; where that does not work, a warning says so. Whole
+            columns have nothing that can be.
         age: seconds after programming at which a training step reads its chip.
         seed, step, rank: key of the training noise and, with the chip, of the read noise.
     """
@@ -245,7 +246,7 @@ class AnalogLayer(nn.Module):
         return None if self.programmed is None else self.programmed.chip
 
     def train(self, mode: bool = True) -> AnalogLayer:
-        if mode:
+        if mode or self.training:  # a training step's chip is none to evaluate on
             self.forget_chip()
         return super().train(mode)
 
@@ -342,7 +343,7 @@ class AnalogLayer(nn.Module):
             self.seconds = self.age
             readout = read_out(stack, chip, self.age, nodes=nodes, full_scale=full, training=True, key=key)
             readout = replace(readout, nodes=torch.zeros_like(readout.nodes))
-            if self._reads_whole(stack, chip):
+            if self._reads_whole(stack, chip, plan, readout):
                 columns = sums.Columns(self.geometry, plan.reads, readout, [], None)
             else:
                 dtype = self.weights.dtype
@@ -352,8 +353,10 @@ class AnalogLayer(nn.Module):
         normals = NormalSource(derive(self.seed, self.name, f"read{key}"))
         return Programmed(chip, columns, normals, derive(self.seed, self.name, f"gate{key}"))
 
-    def _reads_whole(self, stack: Stack, chip: LayerChip) -> bool:
-        if not self.whole or self.arrangement.apart or not simple(stack, self.geometry):
+    def _reads_whole(self, stack: Stack, chip: LayerChip, plan: Plan, readout: Readout) -> bool:
+        if not self.whole or self.arrangement.apart or readout.offset is not None or not simple(stack, self.geometry):
+            return False
+        if len(plan.reads) > 1 and self.ranges.cuts_often(stack):
             return False
         if self.ranges.must_look(stack) or self.calibrating or self.ranges.learned_sum(stack) is not None:
             return False

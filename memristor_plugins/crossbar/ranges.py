@@ -183,6 +183,14 @@ class Ranges(nn.Module):
             return None  # a subclass that converts in another way does not say so
         return effect.uniform(replace(stack.context(), full_scale=self.known("sum")))
 
+    def cuts_often(self, stack: Stack) -> bool:
+        """The sums' range is not one that nearly all of them lie in: it is given, or leaves more of them out."""
+        effect = stack.at(Site.SUM)
+        if effect is None:
+            return False
+        narrow = getattr(effect, "percentile", 100.0) < 99.9 or getattr(effect, "signed", "auto") == "unsigned"
+        return effect.fixed_range is not None or narrow
+
     def _is_known(self, which: str) -> bool:
         if which == "sum":
             self._merge_sums()

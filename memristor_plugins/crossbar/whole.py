@@ -3,12 +3,14 @@
 What is simplified against `chain.Chain`, which evaluation and `hardware.sums=each` run:
 
     converters  a column whose n partial sums are converted one by one is rounded once, to sqrt(n) steps: the same mean
-                square error, n step^2 / 12. Partial sums beyond a converter's range (its calibration leaves out 0.01 %)
-                saturate only where n = 1.
+                square error, n step^2 / 12, where none of them is nothing but padding, which errs by nothing. Sums
+                beyond a converter's range (its calibration leaves out 0.01 %) are cut off where a column is one
+                conversion and nothing digital follows it, and nowhere else.
     read noise  the variance of cell (i, o) is taken as r_i c_o / m, with r, c and m the means of its row, its column
                 and all: the mean is kept, and one product serves all columns.
 
-Everything else, the cells of a fresh chip before all, is drawn as `Chain` has it.
+The cells of the fresh chip are drawn as `Chain` has them. What is not covered is read as evaluation does (`simple`,
+`AnalogLayer._reads_whole`).
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ def noise_of(mapping: Mapping, geometry: Geometry, readout: Readout) -> Noise | 
     if readout.variance is None:
         return None
     by = _coefficients(mapping, readout).square()
-    variance = torch.tensordot(by, readout.variance[:, :, 0], dims=1)  # [banks, groups, rows, cols]
+    # [banks, groups, rows, cols]; a product that autocast would compute in half precision
+    variance = (by.to(readout.variance).view(-1, 1, 1, 1, 1) * readout.variance[:, :, 0]).sum(dim=0)
     rows = variance.mean(dim=-1, keepdim=True)
     columns = variance.mean(dim=-2) / rows.mean(dim=-2).clamp_min(torch.finfo(rows.dtype).tiny)
     # [groups, rows, banks]: a convolution of `banks` outputs a group
@@ -72,7 +75,7 @@ def noise_of(mapping: Mapping, geometry: Geometry, readout: Readout) -> Noise | 
 def _coefficients(mapping: Mapping, readout: Readout) -> Tensor:
     """What each of an output's converters counts for, [converters]."""
     weight = readout.weight
-    each = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+    each = torch.eye(weight.shape[1], dtype=weight.dtype)  # on the CPU: asking a GPU for numbers would wait for it
     return mapping.from_current(each.unsqueeze(-1)).flatten()
 
 
@@ -86,6 +89,7 @@ class WholeColumns:
         noise: of the cells; None: none.
         uniform: low, high and step of a converter; None: sums stay analog.
         conversions: an output's conversions of each bank, weighed with the squares of what they count for; 1: one.
+        clips: a column is one conversion, whose range its sums keep to.
         shared: the banks' sums are converted together.
         normals: source of the read noise.
     """
@@ -95,6 +99,7 @@ class WholeColumns:
     noise: Noise | None
     uniform: tuple[float, float, float] | None
     conversions: float
+    clips: bool
     shared: bool
     normals: NormalSource
 
@@ -115,12 +120,19 @@ class WholeColumns:
         squares = None if self.noise is None else self._variances(x, factors)
         step = self._steps(y, digital)
         last = y.is_contiguous(memory_format=torch.channels_last) and not y.is_contiguous()
-        chunk = max(1, IN_FLIGHT // max(1, y[0].numel()))
+        # On a GPU a part costs launches, and no cache holds it.
+        chunk = len(y) if y.is_cuda else max(1, IN_FLIGHT // max(1, y.shape[1:].numel()))
         for first in range(0, len(y), chunk):
             part = slice(first, first + chunk)
-            self._finish(
-                y[part], None if squares is None else squares[part], None if step is None else step[part], last
-            )
+            sums = y[part].float() if y.dtype in (torch.bfloat16, torch.float16) else y[part]
+            if squares is not None:
+                self.normals.add_(sums, self._deviation(squares[part], sums, last))
+            if step is not None and self.uniform is not None:
+                if self.clips and digital is None:
+                    sums.clamp_(*self.uniform[:2])
+                by = step[part].to(sums.dtype)
+                sums.mul_(by.reciprocal()).round_().mul_(by)
+            y[part] = sums
         return y
 
     def _variances(self, x: Tensor, factors: Tensor | None) -> Tensor:
@@ -139,20 +151,8 @@ class WholeColumns:
             count = count * digital.detach().float().square().sum(dim=1)
         elif not self.shared:
             count = count * len(self.seen)
-        return (count.sqrt_() * self.uniform[2]).view(-1, 1, 1, 1)
-
-    def _finish(self, y: Tensor, squares: Tensor | None, step: Tensor | None, last: bool) -> None:
-        """Add the noise of some images and convert them, in place."""
-        sums = y.float() if y.dtype in (torch.bfloat16, torch.float16) else y
-        if squares is not None:
-            self.normals.add_(sums, self._deviation(squares, sums, last))
-        if self.uniform is not None and step is not None:
-            low, high, _ = self.uniform
-            if self.conversions == 1 and (self.shared or len(self.seen) == 1):
-                sums.clamp_(low, high)
-            sums.mul_(step.reciprocal().to(sums.dtype)).round_().mul_(step.to(sums.dtype))
-        if sums is not y:
-            y.copy_(sums)
+        steps = (count.sqrt_() * self.uniform[2]).clamp_min_(torch.finfo(torch.float32).tiny)  # factors may all be zero
+        return steps.view(-1, 1, 1, 1)
 
     def _deviation(self, squares: Tensor, sums: Tensor, last: bool) -> Tensor:
         """Deviation of each sum, dense as `sums` is."""
@@ -173,7 +173,14 @@ def whole_columns(
 ) -> WholeColumns:
     """The columns of a training step's chip, of which `seen` is what the cells amount to."""
     readout = programmed.columns.readout
-    conversions = plan.row_tiles * float(_coefficients(stack.mapping, readout).square().sum())
-    noise = noise_of(stack.mapping, geometry, readout)
-    uniform = ranges.uniform(stack, programmed.chip)
-    return WholeColumns(geometry, seen, noise, uniform, conversions, shared, programmed.normals)
+    conversions = len(plan.reads) * float(_coefficients(stack.mapping, readout).square().sum())
+    return WholeColumns(
+        geometry,
+        seen,
+        noise_of(stack.mapping, geometry, readout),
+        ranges.uniform(stack, programmed.chip),
+        conversions,
+        conversions == 1 and readout.subtracted is None and (shared or len(seen) == 1),
+        shared,
+        programmed.normals,
+    )

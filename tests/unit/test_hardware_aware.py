@@ -1,10 +1,14 @@
 """What acts in hardware-aware training, from when on, and what is clipped."""
 
+from pathlib import Path
+
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
 from memristor_plugins.api import compose_stack
+from memristor_plugins.cli.headline_runs import built, quiet
 from memristor_plugins.crossbar.convert import analog_layers, analogize, program
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
 from memristor_plugins.crossbar.stack import Stack
@@ -92,6 +96,32 @@ def test_a_step_reads_its_chip_at_its_age() -> None:
     program(layer, 0, 1e6)
     torch.testing.assert_close(old, layer(x))
     assert not torch.allclose(old, young, atol=1e-3)
+
+
+def test_an_age_that_nothing_depends_on_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"hardware.age: no effect that acts in training depends on it"):
+        HardwareAware(age=1e4, effects=["programming", "dac"]).train_stack(STACK)
+
+
+@pytest.mark.parametrize("sums", ["whole", "each"])
+def test_layers_are_told_how_to_read_and_how_old_their_chip_is(sums: str, tmp_path: Path) -> None:
+    run = built(
+        [
+            "model.width=0.0625",
+            "stack=headline",
+            "nonidealities.ir_drop.evaluation=fast",
+            "hardware.start=0",
+            f"hardware.sums={sums}",
+            "hardware.age=1e4",
+        ]
+    )
+    settings = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(max_steps=1, limit_val_batches=0, default_root_dir=tmp_path, **settings)
+    with quiet():
+        trainer.fit(run.module, datamodule=run.data)
+    for layer in analog_layers(run.module.network).values():
+        assert layer.whole == (sums == "whole")
+        assert layer.age == run.module.hardware.drawn_age(0, 0) > 0
 
 
 def test_a_ramp_without_anything_to_scale_is_refused() -> None:

@@ -6,26 +6,27 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memristor_plugins.api import compose_stack
 from memristor_plugins.crossbar.convert import analogize, calibrate
 from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
 from memristor_plugins.crossbar.whole import noise_of
-from memristor_plugins.interfaces.kernel import KernelStrategy
+from memristor_plugins.interfaces.kernel import ConvSpec, Kernel, KernelStrategy, Modulation
 from memristor_plugins.kernels.condconv import CondConv
 from memristor_plugins.kernels.dynamic import Dynamic
 from memristor_plugins.kernels.heterosynaptic import Heterosynaptic
 from memristor_plugins.kernels.odconv import ODConv
 from memristor_plugins.kernels.static import Static
+from memristor_plugins.kernels.weight_net import WeightNet
 
 STRATEGIES: dict[str, KernelStrategy] = {
     "static": Static(),
     "gated": Heterosynaptic(banks=3),
     "gated, shared": Heterosynaptic(banks=3, shared_lines=True),
     "digital factors": Dynamic(banks=3),
-    "factors of either sign": CondConv(banks=3),
+    "sigmoids": CondConv(banks=3),
 }
 SMALL_ARRAYS = ["device=adaptive_2d", "mapping.rows=16", "mapping.columns=16"]
 
@@ -83,7 +84,7 @@ def test_a_column_of_one_conversion_is_converted_as_on_the_arrays(name: str) -> 
 
 
 @pytest.mark.parametrize("subtract", ["analog", "digital"])
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n != "factors of either sign"])
+@pytest.mark.parametrize("name", STRATEGIES)
 @torch.no_grad()
 def test_converters_err_as_much_as_on_the_arrays(name: str, subtract: str) -> None:
     # Without padding: reads of nothing but zeros err by nothing.
@@ -118,6 +119,110 @@ def test_read_noise_has_the_variance_of_the_chip(name: str, groups: int, mapping
     assert ((variances[0] / variances[1] - 1).abs() < 0.15).all()
 
 
+class Fixed(KernelStrategy):
+    """Digital factors of either sign, or none at all."""
+
+    def __init__(self, factors: list[float]) -> None:
+        self.factors, self.banks = factors, len(factors)
+
+    def build(self, spec: ConvSpec) -> Kernel:
+        return FixedKernel(spec, self.factors)
+
+
+class FixedKernel(Kernel):
+    factors = frozenset({"bank"})
+
+    def __init__(self, spec: ConvSpec, factors: list[float]) -> None:
+        super().__init__(spec, len(factors))
+        nn.init.normal_(self.weight)
+        self.register_buffer("given", torch.tensor(factors))
+
+    def modulate(self, x: Tensor) -> Modulation:
+        return Modulation(bank=self.given.expand(len(x), -1))
+
+
+@pytest.mark.parametrize("gate", [False, True])
+@torch.no_grad()
+def test_factors_of_either_sign_scale_the_converters_errors(gate: bool) -> None:
+    stack = [*SMALL_ARRAYS, "nonideality=[adc]", "nonidealities.adc.percentile=100"]
+    errors = []
+    for whole in (True, False):
+        layer = layer_of(Fixed([-2.0, 1.0]), stack, whole=whole, padding=0)
+        assert layer.kernel is not None
+        layer.kernel.gate = gate
+        x = images(64)
+        y = layer(x)
+        layer.mode = "digital"
+        errors.append(float((y - layer(x)).square().mean().sqrt()))
+    assert errors[0] == pytest.approx(errors[1], rel=0.05)
+
+
+@torch.no_grad()
+def test_factors_of_zero_give_zero() -> None:
+    layer = layer_of(Fixed([0.0, 0.0]), [*SMALL_ARRAYS, "nonideality=[adc]", "nonidealities.adc.percentile=100"])
+    assert torch.equal(layer(images()), torch.zeros(6, 6, 7, 7))
+
+
+@pytest.mark.parametrize("strategy", [Static(), Heterosynaptic(banks=3, shared_lines=True)])
+@torch.no_grad()
+def test_sums_beyond_the_range_of_a_single_conversion_are_cut_off(strategy: KernelStrategy) -> None:
+    stack = ["device=adaptive_2d", "nonideality=[adc]", "nonidealities.adc.percentile=90"]
+    layer = layer_of(strategy, stack)
+    low, high = layer.ranges.known("sum").tolist()
+    y = layer(images())
+    assert reads_whole(layer)
+    cut = (y < low * 0.999) | (y > high * 0.999)
+    assert float(cut.float().mean()) > 0.02
+    assert low * 1.001 <= float(y.min()) < float(y.max()) <= high * 1.001
+    each = layer_of(strategy, stack, whole=False)(images())
+    torch.testing.assert_close(y[cut], each[cut], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", [Fixed([3.0]), Fixed([-3.0])])
+@pytest.mark.parametrize("mapping", ["differential", "offset", "bit_sliced"])
+@torch.no_grad()
+def test_what_is_digital_after_the_converter_is_not_cut_off(strategy: KernelStrategy, mapping: str) -> None:
+    stack = ["device=adaptive_2d", "nonideality=[adc]", "nonidealities.adc.percentile=100", f"mapping={mapping}"]
+    for given in (strategy, Static()):
+        whole, each = layer_of(given, stack), layer_of(given, stack, whole=False)
+        y, wanted = whole(images(64)), each(images(64))
+        whole.mode = "digital"
+        clean = whole(images(64))
+        errors = [float((found - clean).square().mean().sqrt()) for found in (y, wanted)]
+        assert errors[0] == pytest.approx(errors[1], rel=0.15)
+
+
+@torch.no_grad()
+def test_half_precision_keeps_weak_noise() -> None:
+    stack = [*SMALL_ARRAYS, "nonideality=[read_noise]", "nonidealities.read_noise.strength=0.5"]
+    layer, deviations = layer_of(Static(), stack), []
+    for dtype in (torch.float16, torch.float32):
+        x = images(64)
+        with torch.autocast("cpu", dtype=torch.float16, enabled=dtype is torch.float16):
+            y = layer(x).float()
+        layer.mode = "digital"
+        with torch.autocast("cpu", dtype=torch.float16, enabled=dtype is torch.float16):
+            deviations.append(float((y - layer(x).float()).std()))
+        layer.mode = "analog"
+    assert deviations[0] == pytest.approx(deviations[1], rel=0.1)
+
+
+@torch.no_grad()
+def test_an_empty_batch_is_an_empty_batch() -> None:
+    assert layer_of(Static(), [*SMALL_ARRAYS, "nonideality=[read_noise,dac,adc]"])(images(0)).shape == (0, 6, 7, 7)
+
+
+@torch.no_grad()
+def test_a_training_step_leaves_no_chip_to_evaluate_on() -> None:
+    layer = layer_of(Static(), [*SMALL_ARRAYS, "nonideality=[programming,dac,adc]"])
+    layer(images())
+    layer.eval()
+    with pytest.warns(UserWarning, match="was not programmed and runs on chip 0"):
+        layer(images())
+    assert layer.programmed is not None
+    assert layer.programmed.columns.kernels
+
+
 @torch.no_grad()
 def test_a_cell_s_variance_is_its_row_s_times_its_column_s() -> None:
     layer = layer_of(Heterosynaptic(banks=2), [*SMALL_ARRAYS, "nonideality=[read_noise]"])
@@ -140,6 +245,9 @@ def test_a_cell_s_variance_is_its_row_s_times_its_column_s() -> None:
         ["nonideality=[dac,adc]", "nonidealities.dac.slice_bits=2"],
         ["nonideality=[dac,adc]", "nonidealities.adc.range=learned"],
         ["nonideality=[dac,adc]", "nonidealities.adc.gain_std=0.02"],
+        ["nonideality=[dac,adc]", "nonidealities.adc.percentile=95"],
+        ["nonideality=[dac,adc]", "nonidealities.adc.signed=unsigned"],
+        ["nonideality=[adc]", "nonidealities.adc={range:fixed,low:-1.0,high:1.0}"],
         ["nonideality=[dac,adc]", "nonidealities.dac.offset_std=0.5"],
         ["nonideality=[sneak,dac,adc]", "nonidealities.sneak.rows_per_read=4"],
     ],
@@ -149,8 +257,6 @@ def test_what_it_does_not_cover_is_read_as_evaluation_reads(effects: list[str]) 
 
 
 def test_parts_read_apart_are_read_as_evaluation_reads() -> None:
-    from memristor_plugins.kernels.weight_net import WeightNet
-
     assert not reads_whole(layer_of(WeightNet(), [*SMALL_ARRAYS, "nonideality=[dac,adc]"]))
     assert reads_whole(layer_of(ODConv(), [*SMALL_ARRAYS, "nonideality=[dac,adc]"]))
 

@@ -246,7 +246,7 @@ class AnalogLayer(nn.Module):
         return None if self.programmed is None else self.programmed.chip
 
     def train(self, mode: bool = True) -> AnalogLayer:
-        if mode or self.training:  # a training step's chip is none to evaluate on
+        if mode or self._written is None:  # a training step's chip is none to evaluate on
             self.forget_chip()
         return super().train(mode)
 

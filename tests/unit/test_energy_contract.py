@@ -64,7 +64,7 @@ def test_every_parameter_has_meaning_source_and_a_default_in_range(name: str, pa
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS, ids=lambda x: getattr(x, "name", x))
 def test_numbers_with_a_dimension_have_a_unit(name: str, parameter: Any) -> None:
     pure = {"gate_driver", "utilisation", "batch", "hops", "programming_interval", "endurance", "digital_lanes"}
-    pure |= {"index", "weight_reuse", "array_efficiency"}
+    pure |= {"index", "weight_reuse", "array_efficiency", "dac_fanout"}
     if parameter.type in (int, float):
         assert bool(parameter.info.unit) == (parameter.name not in pure)
 

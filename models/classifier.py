@@ -138,7 +138,8 @@ class ImageClassifier(pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.hardware.clip_weights(self.network)
+        if self.on_chips:
+            self.hardware.clip_weights(self.network)
 
     # -- evaluation, digital -----------------------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ class HardwareAware:
         clip: Annotated[
             float | None,
             Param(
-                "weights stay within this many standard deviations of their layer; null: off", source="assumed", gt=0
+                "on chips weights stay within so many standard deviations of their layer; null: off",
+                source="assumed",
+                gt=0,
             ),
         ] = 2.5,
         calibration_images: Annotated[

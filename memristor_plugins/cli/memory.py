@@ -19,5 +19,5 @@ def keep_buffers() -> None:
         return
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)  # never: steps that hold more than any threshold would fault it in anew
     libc.mallopt(M_TOP_PAD, 64 << 20)

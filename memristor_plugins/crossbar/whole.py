@@ -139,7 +139,7 @@ class WholeColumns:
         """[batch, groups, banks, height', width']: mean variance of the columns of each bank."""
         assert self.noise is not None, "there is noise"
         g = replace(self.geometry, out_channels=len(self.noise.rows))
-        squares = g.convolve(x.square(), self.noise.rows.to(x.dtype)).unflatten(1, (g.groups, -1))
+        squares: Tensor = g.convolve(x.square(), self.noise.rows.to(x.dtype)).unflatten(1, (g.groups, -1))
         return squares if factors is None else squares * factors.square()[:, None, :, None, None].to(x.dtype)
 
     def _steps(self, y: Tensor, digital: Tensor | None) -> Tensor | None:

@@ -12,9 +12,9 @@ from memristor_plugins.crossbar.chip import LayerChip
 from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.crossbar.noise import NormalSource
 from memristor_plugins.crossbar.ranges import Ranges
-from memristor_plugins.crossbar.readout import Readout
+from memristor_plugins.crossbar.readout import effective_matrix
 from memristor_plugins.crossbar.stack import Stack
-from memristor_plugins.interfaces.mapping import Mapping
+from memristor_plugins.crossbar.whole import WholeColumns
 from memristor_plugins.interfaces.nonideality import Site
 
 
@@ -28,6 +28,7 @@ class Programmed:
         normals: source of the read noise.
         gate: generator of the gate lines' noise.
         compensation: factors of each output that digital arithmetic applies, [banks, groups, cols]; None: none.
+        whole: reads whole columns in a training step, whose `columns` are then not laid out; None: each read is read.
     """
 
     chip: LayerChip
@@ -35,6 +36,7 @@ class Programmed:
     normals: NormalSource
     gate: torch.Generator
     compensation: Tensor | None = None
+    whole: WholeColumns | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,11 @@ class Chain:
 
     def kernels(self) -> Tensor:
         """The weights that the chip amounts to for small signals, [banks, out, in / groups, kh, kw]."""
+        if self.programmed.whole is not None:
+            return self.programmed.whole.seen
         columns = self.programmed.columns
         terms, converters, banks, nodes = columns.readout.weight.shape[:4]
-        if (
-            columns.kernels
-            and terms == converters == banks == nodes == len(columns.reads) == 1
-            and columns.readout.subtracted is None
-        ):
+        if terms == converters == banks == nodes == len(columns.reads) == 1 and columns.readout.subtracted is None:
             return columns.kernels[0][0].unsqueeze(0)  # laid out already
         matrix = effective_matrix(self.stack.mapping, columns.readout)
         return torch.stack([self.geometry.to_kernel(bank) for bank in matrix])
@@ -82,6 +82,8 @@ class Chain:
                 is not wanted.
         """
         stack, programmed = self.stack, self.programmed
+        if programmed.whole is not None:
+            return programmed.whole.read(x, gains, digital)
         inputs, current = stack.at(Site.INPUT), stack.at(Site.CURRENT)
         parts, weights = [x], [1.0]
         if inputs is not None and inputs.slice_bits is not None:
@@ -146,9 +148,3 @@ class Chain:
         if not self.apart:
             y = y.squeeze(-2) if y.shape[-2] == 1 else y.sum(dim=-2)
         return y.flatten(3).permute(0, 3, 1, 2)
-
-
-def effective_matrix(mapping: Mapping, readout: Readout) -> Tensor:
-    """Weights that a readout amounts to for small signals, [banks, groups, rows, cols]."""
-    matrix = mapping.from_current(readout.weight.mean(dim=(0, 3)))
-    return matrix if readout.subtracted is None else matrix - readout.subtracted.unsqueeze(-2)

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from memristor_plugins.crossbar.chain import Programmed, effective_matrix
+from memristor_plugins.crossbar.chain import Programmed
 from memristor_plugins.crossbar.convert import analog_layers
 from memristor_plugins.crossbar.layer import AnalogLayer
-from memristor_plugins.crossbar.readout import reference
+from memristor_plugins.crossbar.readout import effective_matrix, reference
 from memristor_plugins.crossbar.wired import line_currents
 from memristor_plugins.errors import SimulationError
 

@@ -25,7 +25,7 @@ from memristor_plugins.crossbar.readout import Readout, gate_nodes, read_out
 from memristor_plugins.crossbar.seeds import derive
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.crossbar.straight_through import StraightThrough
-from memristor_plugins.crossbar.whole import WholeColumns, simple, whole_columns
+from memristor_plugins.crossbar.whole import whole_columns
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.interfaces.kernel import Kernel, Modulation
 from memristor_plugins.interfaces.nonideality import Site
@@ -343,24 +343,19 @@ class AnalogLayer(nn.Module):
             self.seconds = self.age
             readout = read_out(stack, chip, self.age, nodes=nodes, full_scale=full, training=True, key=key)
             readout = replace(readout, nodes=torch.zeros_like(readout.nodes))
-            if self._reads_whole(stack, chip, plan, readout):
+            normals = NormalSource(derive(self.seed, self.name, f"read{key}"))
+            whole = None
+            if self.whole and not self.arrangement.apart:
+                given = (stack, self.geometry, self.ranges, plan, chip, readout, normals)
+                whole = whole_columns(*given, shared=self.shared)
+            if whole is not None:
                 columns = sums.Columns(self.geometry, plan.reads, readout, [], None)
             else:
                 dtype = self.weights.dtype
                 if torch.is_autocast_enabled(where.type):
                     dtype = torch.get_autocast_dtype(where.type)
                 columns = sums.columns(self.geometry, plan.reads, readout, dtype)
-        normals = NormalSource(derive(self.seed, self.name, f"read{key}"))
-        return Programmed(chip, columns, normals, derive(self.seed, self.name, f"gate{key}"))
-
-    def _reads_whole(self, stack: Stack, chip: LayerChip, plan: Plan, readout: Readout) -> bool:
-        if not self.whole or self.arrangement.apart or readout.offset is not None or not simple(stack, self.geometry):
-            return False
-        if len(plan.reads) > 1 and self.ranges.cuts_often(stack):
-            return False
-        if self.ranges.must_look(stack) or self.calibrating or self.ranges.learned_sum(stack) is not None:
-            return False
-        return not stack.has(Site.SUM) or self.ranges.uniform(stack, chip) is not None
+        return Programmed(chip, columns, normals, derive(self.seed, self.name, f"gate{key}"), whole=whole)
 
     def _gains(self, bank: Gated, stack: Stack, programmed: Programmed) -> Gated:
         """With the gains that the cells apply, [batch, banks, nodes]."""
@@ -380,8 +375,6 @@ class AnalogLayer(nn.Module):
         learned = self.ranges.learned_sum(stack)
         tracked = (x, weights, bank.total, learned)
         if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tracked):
-            if not programmed.columns.kernels:
-                return self._whole(stack, programmed, chain.kernels()).read(x, bank.total, digital)
             return chain.run(x, gains, digital)
         kernels, seen = self.kernels(), chain.kernels()
         geometry = self.geometry
@@ -395,9 +388,6 @@ class AnalogLayer(nn.Module):
         slope: list[Tensor] = []
 
         def compute() -> Tensor:
-            if not programmed.columns.kernels:
-                with torch.no_grad():
-                    return self._whole(stack, programmed, seen).read(x.detach(), bank.total, digital)
             wanted = slope if learned is not None else None
             with torch.no_grad():
                 return chain.run(x.detach(), gains, digital, wanted).to(x.dtype)
@@ -407,6 +397,3 @@ class AnalogLayer(nn.Module):
             # The range's own derivative, with the value of y left as it is.
             y = y + slope[0].to(y.dtype) * (learned - learned.detach()).to(y.dtype)
         return y
-
-    def _whole(self, stack: Stack, programmed: Programmed, seen: Tensor) -> WholeColumns:
-        return whole_columns(self.geometry, self._plan(stack), stack, self.ranges, programmed, seen, self.shared)

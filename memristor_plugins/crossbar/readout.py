@@ -13,6 +13,7 @@ from memristor_plugins.crossbar.chip import LayerChip
 from memristor_plugins.crossbar.layout import arrays_across, over_lines, reads
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.crossbar.wired import seen_by_reads, seen_by_sources, seen_through_wires
+from memristor_plugins.interfaces.mapping import Mapping
 from memristor_plugins.interfaces.nonideality import Context, Site
 
 
@@ -92,6 +93,12 @@ def read_out(
 def _stacked(parts: Sequence[Tensor], dim: int) -> Tensor:
     """As `torch.stack`; a single part is not copied, which a training step would notice."""
     return parts[0].unsqueeze(dim) if len(parts) == 1 else torch.stack(tuple(parts), dim=dim)
+
+
+def effective_matrix(mapping: Mapping, readout: Readout) -> Tensor:
+    """Weights that a readout amounts to for small signals, [banks, groups, rows, cols]."""
+    matrix = mapping.from_current(readout.weight.mean(dim=(0, 3)))
+    return matrix if readout.subtracted is None else matrix - readout.subtracted.unsqueeze(-2)
 
 
 def reference(chip: LayerChip) -> Tensor | None:

@@ -10,7 +10,7 @@ What is simplified against `chain.Chain`, which evaluation and `hardware.sums=ea
                 and all: the mean is kept, and one product serves all columns.
 
 The cells of the fresh chip are drawn as `Chain` has them. What is not covered is read as evaluation does (`simple`,
-`AnalogLayer._reads_whole`).
+`whole_columns`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from memristor_plugins.crossbar.chain import Programmed
+from memristor_plugins.crossbar.chip import LayerChip
 from memristor_plugins.crossbar.geometry import Geometry
 from memristor_plugins.crossbar.modulated import modulated_conv2d
 from memristor_plugins.crossbar.noise import NormalSource
 from memristor_plugins.crossbar.plan import Plan
 from memristor_plugins.crossbar.ranges import Ranges
-from memristor_plugins.crossbar.readout import Readout
+from memristor_plugins.crossbar.readout import Readout, effective_matrix
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.interfaces.kernel import Modulation
 from memristor_plugins.interfaces.mapping import Mapping
@@ -38,10 +38,9 @@ IN_FLIGHT = 1 << 18
 
 def simple(stack: Stack, geometry: Geometry) -> bool:
     """Whole columns can be read: currents are linear, inputs are driven at once, and every column is an output."""
-    inputs, current = stack.at(Site.INPUT), stack.at(Site.CURRENT)
-    if current is not None or (inputs is not None and (inputs.slice_bits is not None or inputs.offset_in_range)):
-        return False
-    return not stack.has(Site.LEAK) and stack.mapping.lines(geometry.cols) == geometry.cols
+    inputs = stack.at(Site.INPUT)
+    at_once = inputs is None or inputs.slice_bits is None
+    return at_once and not stack.has(Site.CURRENT) and stack.mapping.lines(geometry.cols) == geometry.cols
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,14 @@ class Noise:
     columns: Tensor
 
 
-def noise_of(mapping: Mapping, geometry: Geometry, readout: Readout) -> Noise | None:
-    """The read noise of a training step's readout, one gate voltage a bank; None: there is none."""
+def noise_of(by: Tensor, geometry: Geometry, readout: Readout) -> Noise | None:
+    """The read noise of a training step's readout, one gate voltage a bank; None: there is none.
+
+    Args:
+        by: squares of what each of an output's converters counts for.
+    """
     if readout.variance is None:
         return None
-    by = _coefficients(mapping, readout).square()
     # [banks, groups, rows, cols]; a product that autocast would compute in half precision
     variance = (by.to(readout.variance).view(-1, 1, 1, 1, 1) * readout.variance[:, :, 0]).sum(dim=0)
     rows = variance.mean(dim=-1, keepdim=True)
@@ -72,7 +74,7 @@ def noise_of(mapping: Mapping, geometry: Geometry, readout: Readout) -> Noise | 
     return Noise(kernel, columns.transpose(0, 1))
 
 
-def _coefficients(mapping: Mapping, readout: Readout) -> Tensor:
+def coefficients(mapping: Mapping, readout: Readout) -> Tensor:
     """What each of an output's converters counts for, [converters]."""
     weight = readout.weight
     each = torch.eye(weight.shape[1], dtype=weight.dtype)  # on the CPU: asking a GPU for numbers would wait for it
@@ -103,14 +105,15 @@ class WholeColumns:
     shared: bool
     normals: NormalSource
 
-    def read(self, x: Tensor, factors: Tensor | None, digital: Tensor | None) -> Tensor:
+    def read(self, x: Tensor, gains: Tensor | None, digital: Tensor | None) -> Tensor:
         """[batch, out, height', width'] of converted inputs x [batch, in, height, width], without gradients.
 
         Args:
-            factors: of each bank, gain and digital together, [batch, banks]; None: ones.
+            gains: what the cells' third terminal applies, [batch, banks, 1]; None: one everywhere.
             digital: factors that are applied after the converters, [batch, banks]; None: ones.
         """
         g = self.geometry
+        factors = digital if gains is None else gains[..., 0] if digital is None else gains[..., 0] * digital
         # As in autocast: a convolution of these would cast its kernel anew for every image.
         seen = self.seen.to(x.dtype)
         modulation = Modulation() if factors is None else Modulation(bank=factors)
@@ -169,18 +172,26 @@ class WholeColumns:
 
 
 def whole_columns(
-    geometry: Geometry, plan: Plan, stack: Stack, ranges: Ranges, programmed: Programmed, seen: Tensor, shared: bool
-) -> WholeColumns:
-    """The columns of a training step's chip, of which `seen` is what the cells amount to."""
-    readout = programmed.columns.readout
-    conversions = len(plan.reads) * float(_coefficients(stack.mapping, readout).square().sum())
-    return WholeColumns(
-        geometry,
-        seen,
-        noise_of(stack.mapping, geometry, readout),
-        ranges.uniform(stack, programmed.chip),
-        conversions,
-        conversions == 1 and readout.subtracted is None and (shared or len(seen) == 1),
-        shared,
-        programmed.normals,
-    )
+    stack: Stack,
+    geometry: Geometry,
+    ranges: Ranges,
+    plan: Plan,
+    chip: LayerChip,
+    readout: Readout,
+    normals: NormalSource,
+    *,
+    shared: bool,
+) -> WholeColumns | None:
+    """The columns of a training step's chip; None where these have to be read one by one."""
+    if readout.offset is not None or not simple(stack, geometry):
+        return None
+    if ranges.calibrating or ranges.must_look(stack) or ranges.learned_sum(stack) is not None:
+        return None
+    uniform = ranges.uniform(stack, chip)
+    if stack.has(Site.SUM) and (uniform is None or (len(plan.reads) > 1 and ranges.cuts_often(stack))):
+        return None
+    by = coefficients(stack.mapping, readout).square()
+    conversions = len(plan.reads) * float(by.sum())
+    seen = torch.stack([geometry.to_kernel(bank) for bank in effective_matrix(stack.mapping, readout)])
+    clips = conversions == 1 and readout.subtracted is None and (shared or len(seen) == 1)
+    return WholeColumns(geometry, seen, noise_of(by, geometry, readout), uniform, conversions, clips, shared, normals)

@@ -12,7 +12,7 @@ from memristor_plugins.api import compose_stack
 from memristor_plugins.crossbar.convert import analogize, calibrate
 from memristor_plugins.crossbar.layer import AnalogLayer
 from memristor_plugins.crossbar.modulated import ModulatedConv2d
-from memristor_plugins.crossbar.whole import noise_of
+from memristor_plugins.crossbar.whole import coefficients, noise_of
 from memristor_plugins.interfaces.kernel import ConvSpec, Kernel, KernelStrategy, Modulation
 from memristor_plugins.kernels.condconv import CondConv
 from memristor_plugins.kernels.dynamic import Dynamic
@@ -231,7 +231,7 @@ def test_a_cell_s_variance_is_its_row_s_times_its_column_s() -> None:
     readout = layer.programmed.columns.readout
     assert readout.variance is not None
     variance = readout.variance[0, :, 0, 0]  # [banks, rows, cols]
-    noise = noise_of(layer.stack.mapping, layer.geometry, readout)
+    noise = noise_of(coefficients(layer.stack.mapping, readout).square(), layer.geometry, readout)
     assert noise is not None
     mean = variance.mean(dim=(1, 2))
     torch.testing.assert_close(noise.rows.permute(0, 2, 3, 1).flatten(1), variance.mean(dim=2))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from memristor_plugins.energy.crossbar_chip import Chip
 from memristor_plugins.interfaces.energy import WorkloadProfile
 
-if TYPE_CHECKING:
-    from memristor_plugins.energy.crossbar import Crossbar
 
-
-def precision(chip: Crossbar, profile: WorkloadProfile) -> str:
+def precision(chip: Chip, profile: WorkloadProfile) -> str:
     """Bit widths of inputs, outputs and weights, in words."""
     sides = []
     for side, name in (("inputs", "input_bits"), ("outputs", "output_bits")):
@@ -19,7 +15,7 @@ def precision(chip: Crossbar, profile: WorkloadProfile) -> str:
     return f"{sides[0]}, {sides[1]} of each array, analog weights"
 
 
-def assumptions(chip: Crossbar, profile: WorkloadProfile) -> tuple[str, ...]:
+def assumptions(chip: Chip, profile: WorkloadProfile) -> tuple[str, ...]:
     """What must be said beside the figures."""
     stated = [
         "batch 1, on chip: no clock, control, off-chip link or supply loss",
@@ -58,20 +54,20 @@ def assumptions(chip: Crossbar, profile: WorkloadProfile) -> tuple[str, ...]:
     return tuple(stated)
 
 
-def _read(chip: Crossbar, profile: WorkloadProfile) -> str:
+def _read(chip: Chip, profile: WorkloadProfile) -> str:
     if chip.inputs == "amplitude":
         return f"inputs are amplitudes, {profile.read_time * 1e9:g} ns a read"
     longest = max((chip.read_seconds(layer, profile.read_time) for layer in profile.layers), default=0.0)
     return f"inputs are pulse widths, {longest * 1e9:g} ns a read"
 
 
-def _driver(chip: Crossbar) -> str:
+def _driver(chip: Chip) -> str:
     if chip.inputs == "amplitude":
         return f"word-line DAC {chip.dac_fom * 1e15:g} fJ/level"
     return f"{chip.pulse_energy * 1e15:g} fJ a pulse"
 
 
-def _power(chip: Crossbar, profile: WorkloadProfile) -> list[str]:
+def _power(chip: Chip, profile: WorkloadProfile) -> list[str]:
     """What the array's energy is of, where wires have resistance."""
     found = {layer.power_of for layer in profile.layers}
     stated = []

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 from memristor_plugins.energy import components as c
+from memristor_plugins.energy.crossbar_chip import Chip
 from memristor_plugins.interfaces.energy import LayerProfile, WorkloadProfile
-
-if TYPE_CHECKING:
-    from memristor_plugins.energy.crossbar import Crossbar
 
 # The profile counts bytes at 4 a value; the chip moves what its 8-bit converters deliver.
 PROFILE_BYTES_PER_VALUE = 4.0
@@ -23,7 +20,7 @@ def conversion_energy(fom: float, bits: int) -> float:
     return fom * 2.0**bits
 
 
-def energies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str, float]:
+def energies(chip: Chip, layer: LayerProfile, read_time: float) -> dict[str, float]:
     """Dynamic energy, joules; each formula stands in the docstring of `Crossbar`."""
     mac = chip.int8_multiply + chip.int32_add
     moved = buffer_bytes(chip, layer)
@@ -49,7 +46,7 @@ def energies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str,
     }
 
 
-def latencies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str, float]:
+def latencies(chip: Chip, layer: LayerProfile, read_time: float) -> dict[str, float]:
     """Seconds that each component takes for one image; components not named here take none."""
     adder = layer.partial_sums / layer.adcs if layer.adcs else 0.0
     return {
@@ -64,7 +61,7 @@ def latencies(chip: Crossbar, layer: LayerProfile, read_time: float) -> dict[str
     }
 
 
-def areas(chip: Crossbar, layer: LayerProfile) -> dict[str, float]:
+def areas(chip: Chip, layer: LayerProfile) -> dict[str, float]:
     """Square metres of each component; components not named here have none of their own."""
     held = layer.input_bytes / PROFILE_BYTES_PER_VALUE + output_bytes(layer) + layer.routing_macs
     drivers = layer.arrays * layer.array_rows
@@ -85,7 +82,7 @@ def areas(chip: Crossbar, layer: LayerProfile) -> dict[str, float]:
     }
 
 
-def digital(chip: Crossbar, profile: WorkloadProfile) -> dict[str, tuple[float, float]]:
+def digital(chip: Chip, profile: WorkloadProfile) -> dict[str, tuple[float, float]]:
     """Joules and seconds of what no layer's arrays do, on the lanes of all layers."""
     rest = profile.digital_ops - profile.normalisation_ops - profile.pooling_ops
     kinds = {c.NORMALISATION: profile.normalisation_ops, c.POOLING: profile.pooling_ops, c.DIGITAL: rest}
@@ -93,14 +90,14 @@ def digital(chip: Crossbar, profile: WorkloadProfile) -> dict[str, tuple[float, 
     return {name: (operations * chip.digital_op, operations / rate) for name, operations in kinds.items()}
 
 
-def driven(chip: Crossbar, layer: LayerProfile) -> float:
+def driven(chip: Chip, layer: LayerProfile) -> float:
     """Share of the word lines that have a DAC of their own."""
     down = layer.groups * ceil(layer.rows / layer.array_rows) if layer.array_rows else 0
     across = layer.arrays // down if down and layer.arrays > down else 1
     return ceil(across / chip.dac_fanout) / across
 
 
-def buffer_bytes(chip: Crossbar, layer: LayerProfile) -> float:
+def buffer_bytes(chip: Chip, layer: LayerProfile) -> float:
     """Bytes to and from the buffers, one a value."""
     reads = layer.input_bytes / PROFILE_BYTES_PER_VALUE
     if chip.buffer_reads == "window":

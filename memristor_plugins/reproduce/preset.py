@@ -50,7 +50,6 @@ class Preset:
         compensation: of drift after a day.
         variants: stacks that the hardware-aware networks of the first seed also run on, with the chips' first.
         effects_off: also run them with one effect off at a time.
-        effects_on: also run them with that effect alone.
         profiled: test images that energy is measured on.
         threads: of torch; null: its own choice.
     """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,6 +20,7 @@ from memristor_plugins.errors import ConfigError
 from memristor_plugins.models.evaluation import six_views
 from memristor_plugins.models.hardware import HardwareAware, distillation
 from memristor_plugins.models.recipe import Recipe
+from memristor_plugins.models.routing import kernels, watched
 from memristor_plugins.models.stem import Whitening
 from memristor_plugins.models.vgg import set_epoch
 
@@ -62,6 +65,11 @@ class ImageClassifier(pl.LightningModule):
         self.stack, self.recipe, self.hardware = stack, recipe, hardware
         self.overrides, self.seed, self.calibration = overrides, seed, calibration
         self.tta, self.pretrained = tta, False
+        if recipe.shapes_routing and not any("bank" in kernel.factors for kernel in kernels(network).values()):
+            warnings.warn(
+                "recipe.routing_balance and recipe.routing_entropy have no effect: no layer has bank factors",
+                stacklevel=2,
+            )
         # In a list: the teacher is no part of this network's state.
         self.teacher: list[nn.Module] = []
         train_stack = hardware.train_stack(stack)
@@ -126,12 +134,14 @@ class ImageClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
-        logits = self.network(images).float()
+        with watched(self.network) if self.recipe.shapes_routing else nullcontext({}) as seen:
+            logits = self.network(images).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         if self.teacher and self.on_chips:
             with torch.no_grad():
                 taught = self.teacher[0].to(self.device)(images).float()
             loss = self.hardware.with_teacher(loss, distillation(logits, taught, self.hardware.distill_temperature))
+        loss = loss + self.recipe.routing_loss([a for of in seen.values() for a in of])
         self.train_accuracy(logits, labels)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
-from torch import nn
+from torch import Tensor, nn
 
 from memristor_plugins.interfaces.kernel import Kernel
 from memristor_plugins.interfaces.parameter import Param
 from memristor_plugins.models.lookahead import Lookahead
 from memristor_plugins.models.muon import Muon
+from memristor_plugins.models.routing_terms import entropy, imbalance
 
 SPEEDRUN = "Jordan 2024, arXiv:2404.00498"
 
@@ -45,6 +47,18 @@ class Recipe:
         routing_decay: Annotated[
             float | None, Param("weight decay of routing; null: the other weights'", source="assumed", ge=0)
         ] = None,
+        routing_balance: Annotated[
+            float,
+            Param("weight in the loss of the layers' mean imbalance between banks", source="arXiv:1701.06538", ge=0),
+        ] = 0.0,
+        routing_entropy: Annotated[
+            float,
+            Param(
+                "weight in the loss of the layers' mean entropy of an image's coefficients, 0 to 1: above 0 it makes "
+                "routing decisive, below 0 even",
+                source="assumed",
+            ),
+        ] = 0.0,
         first_lr: Annotated[float, Param("rate of the first step, times lr", source=SPEEDRUN, ge=0, le=1)] = 0.0,
         last_lr: Annotated[float, Param("rate of the last step, times lr", source=SPEEDRUN, ge=0, le=1)] = 0.0,
         muon_lr: Annotated[float, Param("peak rate of muon's own weights", source="Jordan 2024", gt=0)] = 0.24,
@@ -61,6 +75,7 @@ class Recipe:
         self.optimizer, self.lr, self.momentum, self.weight_decay = optimizer, lr, momentum, weight_decay
         self.warmup, self.label_smoothing = warmup, label_smoothing
         self.bias_lr, self.routing_lr, self.routing_decay = bias_lr, routing_lr, routing_decay
+        self.routing_balance, self.routing_entropy = routing_balance, routing_entropy
         self.first_lr, self.last_lr, self.muon_lr = first_lr, last_lr, muon_lr
         self.lookahead, self.lookahead_decay, self.ema = lookahead, lookahead_decay, ema
 
@@ -89,6 +104,25 @@ class Recipe:
         if self.ema:
             chosen.append(EMAWeightAveraging(decay=self.ema))
         return chosen
+
+    @property
+    def shapes_routing(self) -> bool:
+        """The loss holds terms of routing."""
+        return self.routing_balance != 0 or self.routing_entropy != 0
+
+    def routing_loss(self, coefficients: Sequence[Tensor]) -> Tensor | float:
+        """What the loss holds of routing: means over layers, times their weights.
+
+        Args:
+            coefficients: of each layer, [batch, banks].
+        """
+        layers = [a.float() for a in coefficients]
+        if not layers:
+            return 0.0
+        uneven = sum(imbalance(a) for a in layers) / len(layers)
+        return self.routing_balance * uneven + self.routing_entropy * sum(entropy(a).mean() for a in layers) / len(
+            layers
+        )
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate of step 0, 1, ... of `steps`, over its peak."""

@@ -5,7 +5,6 @@ Kernels are watched through forward hooks: nothing of a network changes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from memristor_plugins.errors import ConfigError, SimulationError
 from memristor_plugins.interfaces.kernel import Kernel, Modulation
+from memristor_plugins.models.routing_terms import entropy
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,8 @@ class LayerRouting:
 
     @property
     def entropy(self) -> float:
-        """Mean over images of -sum_k p_k ln p_k / ln K, p the coefficients' sizes over their sum: 1 where banks share
-        evenly, 0 where one bank takes all; 1 for one bank."""
-        size = self.coefficients.double().abs()
-        banks = size.shape[1]
-        if banks == 1:
-            return 1.0
-        p = size / size.sum(dim=1, keepdim=True).clamp_min(1e-30)
-        return float(-torch.special.xlogy(p, p).sum(dim=1).mean() / math.log(banks))
+        """Mean over images of `routing_terms.entropy`."""
+        return float(entropy(self.coefficients.double()).mean())
 
     @property
     def between_class_share(self) -> Tensor:
@@ -71,6 +65,26 @@ def kernels(network: nn.Module) -> dict[str, Kernel]:
     }
 
 
+@contextmanager
+def watched(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Within the block, bank coefficients [batch, banks] that layers compute are collected, by the layer's name."""
+    seen: dict[str, list[Tensor]] = {n: [] for n, kernel in kernels(network).items() if "bank" in kernel.factors}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Modulation], None]:
+        def hook(kernel: nn.Module, inputs: Any, m: Modulation) -> None:
+            if m.bank is not None:
+                seen[name].append(m.bank)
+
+        return hook
+
+    handles = [kernel.register_forward_hook(keep(n)) for n, kernel in kernels(network).items() if n in seen]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 @torch.no_grad()
 def routing(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], limit: int | None = None
@@ -81,30 +95,20 @@ def routing(
         batches: prepared images [batch, channels, height, width] and labels [batch].
         limit: stop after this many images.
     """
-    watched = {name: kernel for name, kernel in kernels(network).items() if "bank" in kernel.factors}
-    seen: dict[str, list[Tensor]] = {name: [] for name in watched}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Modulation], None]:
-        def hook(kernel: nn.Module, inputs: Any, m: Modulation) -> None:
-            if m.bank is not None:
-                seen[name].append(m.bank.detach().float().cpu())
-
-        return hook
-
-    handles = [kernel.register_forward_hook(keep(name)) for name, kernel in watched.items()]
     labels: list[Tensor] = []
     count = 0
-    try:
-        for images, of in batches if watched else ():
+    with watched(network) as seen:
+        for images, of in batches if seen else ():
             network(images)
             labels.append(of.cpu())
             count += len(of)
             if limit is not None and count >= limit:
                 break
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [LayerRouting(name, torch.cat(parts), torch.cat(labels)) for name, parts in seen.items() if parts]
+    return [
+        LayerRouting(name, torch.cat(parts).detach().float().cpu(), torch.cat(labels))
+        for name, parts in seen.items()
+        if parts
+    ]
 
 
 def table(found: Iterable[LayerRouting], classes: int) -> Iterator[tuple[str, int, str, int, float, float, Any, Any]]:

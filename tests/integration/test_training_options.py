@@ -51,3 +51,16 @@ def test_recipes_train_with_a_teacher(
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0 <= metrics["test/accuracy_tta"] <= 1
     assert all(torch.isfinite(v).all() for v in state(tmp_path / "run").values() if v.is_floating_point())
+
+
+def test_terms_of_the_loss_shape_the_routing(memristor: Memristor, small: tuple[str, ...], tmp_path: Path) -> None:
+    """Two trainings that differ in the sign of a term end apart, digitally and on chips."""
+    for start in ("0.0", "1.0"):
+        entropies = []
+        for name, weight in (("even", -20), ("decisive", 20)):
+            folder = f"{name}{start}"
+            run = [*small, f"hardware.start={start}", f"recipe.routing_entropy={weight}", "chips=0"]
+            done = memristor(tmp_path, "train", *run, f"hydra.run.dir={folder}")
+            assert done.code == 0, done.err
+            entropies.append(json.loads((tmp_path / folder / "metrics.json").read_text())["routing/entropy_mean"])
+        assert entropies[0] > entropies[1]

@@ -91,14 +91,14 @@ def test_the_temperature_is_part_of_a_checkpoint() -> None:
     assert torch.equal(fresh.modulate(x).bank, trained.modulate(x).bank)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.26, 1.0), (0.5, 0.6)])
-def test_heterosynaptic_gains_stay_in_range(low: float, high: float) -> None:
+@pytest.mark.parametrize(("low", "high", "temperature"), [(0.26, 1.0, 1.0), (0.5, 0.6, 0.25)])
+def test_heterosynaptic_gains_stay_in_range(low: float, high: float, temperature: float) -> None:
     torch.manual_seed(2)
-    kernel, x = Heterosynaptic(banks=3, gain_min=low, gain_max=high).build(SPEC), images()
+    kernel, x = Heterosynaptic(banks=3, gain_min=low, gain_max=high, temperature=temperature).build(SPEC), images()
     assert kernel.gain_range == (low, high)
     bank = kernel.modulate(x).bank
     assert bank is not None
-    torch.testing.assert_close(bank, low + (high - low) * scores(kernel, x).sigmoid())
+    torch.testing.assert_close(bank, low + (high - low) * (scores(kernel, x) / temperature).sigmoid())
     for extreme in (-1e4, 1e4):
         with torch.no_grad():
             kernel.routing.expand.bias.fill_(extreme)  # type: ignore[union-attr]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from memristor_plugins import __version__
 from memristor_plugins.errors import nearest
@@ -44,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command line; returns the exit code, 2 where the line itself is wrong."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        code = _dispatch(arguments)
+        with plain_warnings():
+            code = _dispatch(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -54,6 +58,25 @@ def main(argv: list[str] | None = None) -> int:
         # Whoever read the output (`| head`) has seen enough; nothing may be flushed into the pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Within the block a warning to users is printed as one line, without the code that gave it."""
+    before = warnings.formatwarning
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category is UserWarning:
+            return f"warning: {message}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _dispatch(arguments: list[str]) -> int:

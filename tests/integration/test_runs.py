@@ -196,3 +196,12 @@ def test_wandb_offline(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     runs = list((tmp_path / "outputs" / "multirun").glob("*/*/*/wandb/offline-run-*"))
     assert len({r.name for r in runs}) == 2
+
+
+def test_a_setting_without_effect_is_warned_of_in_one_line(tmp_path: Path) -> None:
+    small = ["experiment=quickstart", "model.width=0.03", "kernel=static", "data.limit_train=64", "data.limit_test=16"]
+    done = memristor("train", *small, "trainer.max_epochs=1", "chips=0", "energy=[]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning: nonideality=[gate" in done.stderr
+    assert "UserWarning" not in done.stderr
+    assert ".py:" not in done.stderr

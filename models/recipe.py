@@ -116,7 +116,7 @@ class Recipe:
         Args:
             coefficients: of each layer, [batch, banks].
         """
-        layers = [a.float() for a in coefficients]
+        layers = [a.float() for a in coefficients] if self.shapes_routing else []
         if not layers:
             return 0.0
         uneven = sum(imbalance(a) for a in layers) / len(layers)

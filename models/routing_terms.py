@@ -34,4 +34,5 @@ def entropy(coefficients: Tensor) -> Tensor:
     if banks == 1:
         return torch.ones_like(size[:, 0])
     p = size / size.sum(dim=1, keepdim=True).clamp_min(1e-30)
-    return torch.special.entr(p).sum(dim=1) / math.log(banks)
+    share: Tensor = torch.special.entr(p).sum(dim=1) / math.log(banks)
+    return share

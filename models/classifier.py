@@ -43,7 +43,8 @@ class ImageClassifier(pl.LightningModule):
         tta: test the digital network once more, with the logits of six views of each image averaged.
 
     Attributes:
-        pretrained: weights were given: nothing is set from images before the first step.
+        pretrained: weights were given: nothing is set from images before the first step, and what kernels anneal stays
+            as the weights have it.
     """
 
     def __init__(
@@ -95,7 +96,8 @@ class ImageClassifier(pl.LightningModule):
         return self.recipe.callbacks()
 
     def on_train_epoch_start(self) -> None:
-        set_epoch(self.network, self.current_epoch)
+        if not self.pretrained:
+            set_epoch(self.network, self.current_epoch)
         if self.global_step == 0 and not self.pretrained:
             self._whiten()
         if self.on_chips:

@@ -31,6 +31,20 @@ def test_training_starts_from_given_weights(
         torch.testing.assert_close(new[name], old[name], rtol=0, atol=1e-6)
 
 
+def test_fine_tuning_does_not_anneal_again(memristor: Memristor, small: tuple[str, ...], tmp_path: Path) -> None:
+    """Chips must see the sharp attention that the digital network ended with, not the uniform one it began with."""
+    run = [*small, "kernel=dynamic", "kernel.gate=true", "kernel.anneal_epochs=1", "chips=0"]
+    done = memristor(tmp_path, "train", *run, "hydra.run.dir=first")
+    assert done.code == 0, done.err
+    tune = ["hardware=tune_digital", "weights=first/checkpoints/last.ckpt", "trainer.max_epochs=1"]
+    done = memristor(tmp_path, "train", *run, *tune, "hydra.run.dir=tuned")
+    assert done.code == 0, done.err
+    for name in ("first", "tuned"):
+        found = [v for n, v in state(tmp_path / name).items() if n.endswith("temperature")]
+        assert found
+        assert all(float(v) == 1.0 for v in found)
+
+
 def test_weights_of_another_network_are_refused(
     memristor: Memristor, small: tuple[str, ...], finished: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
+from memristor_plugins.crossbar.batchnorm import batch_norms, recalibrate_batchnorm
 from memristor_plugins.crossbar.convert import analog_layers, analogize, calibrate, running, set_mode
 from memristor_plugins.crossbar.stack import Stack
 from memristor_plugins.errors import ConfigError
@@ -72,6 +73,7 @@ class ImageClassifier(pl.LightningModule):
             )
         # In a list: the teacher is no part of this network's state.
         self.teacher: list[nn.Module] = []
+        self.scored: list[nn.Module] = []
         train_stack = hardware.train_stack(stack)
         for layer in analog_layers(self.network).values():
             layer.train_stack, layer.seed = train_stack, seed
@@ -124,8 +126,9 @@ class ImageClassifier(pl.LightningModule):
 
     @property
     def on_chips(self) -> bool:
-        """This epoch trains on sampled chips."""
-        return self.current_epoch >= self.hardware.first_epoch(self.trainer.max_epochs or 1)
+        """This epoch trains on sampled chips, or after training the last one did."""
+        epochs = self.trainer.max_epochs or 1
+        return min(self.current_epoch, epochs - 1) >= self.hardware.first_epoch(epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.hardware.ramp_up(self.global_step / max(1, int(self.trainer.estimated_stepping_batches)))
@@ -154,6 +157,28 @@ class ImageClassifier(pl.LightningModule):
 
     # -- evaluation, digital -----------------------------------------------------------------------------------------
 
+    def on_validation_epoch_start(self) -> None:
+        self._settle_copy()
+
+    def on_test_epoch_start(self) -> None:
+        self._settle_copy()
+
+    @torch.no_grad()
+    def _settle_copy(self) -> None:
+        """Training on chips, batch norms saw the sums of many chips: score a copy with those of the digital network."""
+        self.scored = []
+        if not self.on_chips or not batch_norms(self.network):
+            return
+        settled = _frozen(self.network)
+        recalibrate_batchnorm(settled, (b.to(self.device) for b in self.calibration(self.hardware.calibration_images)))
+        self.scored = [settled]
+
+    def on_validation_epoch_end(self) -> None:
+        self.scored = []
+
+    def on_test_epoch_end(self) -> None:
+        self.scored = []
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._score(batch, self.val_accuracy, "val")
 
@@ -162,13 +187,17 @@ class ImageClassifier(pl.LightningModule):
         if self.tta:
             images, labels = batch
             with running(self.network, "digital"):
-                self.tta_accuracy(six_views(self.network, images).float(), labels)
+                self.tta_accuracy(six_views(self._digital, images).float(), labels)
             self.log("test/accuracy_tta", self.tta_accuracy, on_step=False, on_epoch=True)
+
+    @property
+    def _digital(self) -> nn.Module:
+        return self.scored[0] if self.scored else self.network
 
     def _score(self, batch: tuple[Tensor, Tensor], metric: MulticlassAccuracy, stage: str) -> None:
         images, labels = batch
         with running(self.network, "digital"):
-            logits = self.network(images).float()
+            logits = self._digital(images).float()
         metric(logits, labels)
         self.log(f"{stage}/loss", F.cross_entropy(logits, labels), on_step=False, on_epoch=True)
         self.log(f"{stage}/accuracy", metric, on_step=False, on_epoch=True, prog_bar=True)

@@ -28,7 +28,7 @@ def recalibrate_batchnorm(module: nn.Module, batches: Iterable[Tensor]) -> None:
     Raises:
         SimulationError: there are no batches.
     """
-    norms = _norms(module)
+    norms = batch_norms(module)
     if not norms:
         warnings.warn("batch norms cannot be re-estimated: the network has none (are they folded?)", stacklevel=2)
         return
@@ -53,7 +53,7 @@ def recalibrate_batchnorm(module: nn.Module, batches: Iterable[Tensor]) -> None:
 @contextmanager
 def kept_batchnorm(module: nn.Module) -> Iterator[None]:
     """Statistics of all batch norms are as they were after the block."""
-    kept = [(b, b.clone()) for norm in _norms(module) for b in norm.buffers()]
+    kept = [(b, b.clone()) for norm in batch_norms(module) for b in norm.buffers()]
     try:
         yield
     finally:
@@ -61,5 +61,6 @@ def kept_batchnorm(module: nn.Module) -> Iterator[None]:
             buffer.copy_(value)
 
 
-def _norms(module: nn.Module) -> list[_BatchNorm]:
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """Batch norms of a network that have running statistics."""
     return [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]

@@ -10,6 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from memristor_plugins.cli.assemble import assemble, prepared_test
+from memristor_plugins.cli.training import start_from
+from memristor_plugins.compose import compose
+from memristor_plugins.crossbar.batchnorm import recalibrate_batchnorm
+from memristor_plugins.crossbar.convert import running
+from memristor_plugins.models.evaluation import calibration_batches
+
 Memristor = Callable[..., Any]
 
 
@@ -78,3 +85,27 @@ def test_terms_of_the_loss_shape_the_routing(memristor: Memristor, small: tuple[
             assert done.code == 0, done.err
             entropies.append(json.loads((tmp_path / folder / "metrics.json").read_text())["routing/entropy_mean"])
         assert entropies[0] > entropies[1]
+
+
+def test_the_digital_score_of_a_network_trained_on_chips_has_the_digital_networks_batch_norms(
+    memristor: Memristor, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = [*small, "hardware.start=0.0", "chips=0"]
+    done = memristor(tmp_path, "train", *run, "hydra.run.dir=run")
+    assert done.code == 0, done.err
+    scored = json.loads((tmp_path / "run" / "metrics.json").read_text())["test/loss"]
+
+    built = assemble(compose("train", run), run)
+    start_from(built.module, str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
+    network = built.module.network.eval()
+    ((images, labels),) = prepared_test(built.data, torch.device("cpu"))
+
+    @torch.no_grad()
+    def loss() -> float:
+        with running(network, "digital"):
+            return float(torch.nn.functional.cross_entropy(network(images).float(), labels))
+
+    assert loss() != pytest.approx(scored, rel=1e-3)  # with the statistics of sampled chips
+    with running(network, "digital"):
+        recalibrate_batchnorm(network, calibration_batches(built.data, 64))
+    assert loss() == pytest.approx(scored, rel=1e-4)

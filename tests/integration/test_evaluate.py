@@ -54,11 +54,11 @@ def test_more_chips_and_times_add_to_the_runs_own(evaluated: Callable[..., Path]
 
 
 def test_another_stack_is_used_and_recorded(evaluated: Callable[..., Path], finished: Path) -> None:
-    folder = evaluated("device=ideal", "nonideality=[]")
+    folder = evaluated("device=ideal", "nonideality=[]", "batchnorm_images=64")
     config = OmegaConf.load(folder / "config.yaml")
     assert config.device._target_.endswith("Ideal")
     assert config.nonidealities == {}
-    # An ideal chip is the digital network.
+    # An ideal chip is the digital network, batch norms re-estimated on the same images.
     assert set(chips(folder).values()) == {metrics(folder)["test/accuracy"]}
     assert metrics(folder)["test/accuracy"] == metrics(finished)["test/accuracy"]
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from textwrap import fill
 
 from memristor_plugins.reporting.figures import COLOURS, si
 from memristor_plugins.reproduce.headline_table import NOT_RUN, percent
@@ -87,7 +88,7 @@ def draw(path: Path, sweep: Sweep, data: str, lines: Sequence[Row], chips: Seque
     else:
         trained, on_chips = _by_point(lines), _by_point(chips)
         shown = [p for p in sweep.lines() if (on_chips if sweep.chips else trained).get(p.name)]
-        figure = Figure(figsize=(6.8, 1.2 + 0.3 * len(shown)), dpi=150, layout="constrained")
+        figure = Figure(figsize=(8.0, 1.2 + 0.34 * len(shown)), dpi=150, layout="constrained")
         axes = figure.subplots()
         found = [_seeds((on_chips if sweep.chips else trained)[p.name]) for p in shown]
         axes.errorbar(
@@ -98,9 +99,12 @@ def draw(path: Path, sweep: Sweep, data: str, lines: Sequence[Row], chips: Seque
             color=COLOURS[0],
             capsize=3,
         )
-        axes.set_yticks(range(len(shown)), [p.name for p in shown], fontsize=8)
+        axes.set_yticks(range(len(shown)), [fill(p.name, 48) for p in shown], fontsize=8)
         axes.invert_yaxis()
+        # Lines that lie close on an axis with an outlier are told apart by their numbers.
+        values = axes.secondary_yaxis("right")
+        values.set_yticks(range(len(shown)), [f"{100 * e.mean:.2f}" for e in found], fontsize=8)
         axes.grid(axis="x", linewidth=0.3)
         axes.set_xlabel(f"validation accuracy {f'on {sweep.chips} chips' if sweep.chips else '(digital)'} (%)")
-        axes.set_title(f"{sweep.title}; {data}", fontsize=8)
+        figure.suptitle(f"{sweep.title}; {data}", fontsize=9)
     figure.savefig(path)

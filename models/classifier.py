@@ -20,7 +20,7 @@ from memristor_plugins.errors import ConfigError
 from memristor_plugins.models.evaluation import six_views
 from memristor_plugins.models.hardware import HardwareAware, distillation
 from memristor_plugins.models.recipe import Recipe
-from memristor_plugins.models.routing import kernels, watched
+from memristor_plugins.models.routing import banked, watched
 from memristor_plugins.models.stem import Whitening
 from memristor_plugins.models.vgg import set_epoch
 
@@ -66,7 +66,7 @@ class ImageClassifier(pl.LightningModule):
         self.stack, self.recipe, self.hardware = stack, recipe, hardware
         self.overrides, self.seed, self.calibration = overrides, seed, calibration
         self.tta, self.pretrained = tta, False
-        if recipe.shapes_routing and not any("bank" in kernel.factors for kernel in kernels(network).values()):
+        if recipe.shapes_routing and not banked(network):
             warnings.warn(
                 "recipe.routing_balance and recipe.routing_entropy have no effect: no layer has bank factors",
                 stacklevel=2,

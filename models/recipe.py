@@ -120,9 +120,8 @@ class Recipe:
         if not layers:
             return 0.0
         uneven = sum(imbalance(a) for a in layers) / len(layers)
-        return self.routing_balance * uneven + self.routing_entropy * sum(entropy(a).mean() for a in layers) / len(
-            layers
-        )
+        even = sum(entropy(a).mean() for a in layers) / len(layers)
+        return self.routing_balance * uneven + self.routing_entropy * even
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate of step 0, 1, ... of `steps`, over its peak."""

@@ -65,10 +65,16 @@ def kernels(network: nn.Module) -> dict[str, Kernel]:
     }
 
 
+def banked(network: nn.Module) -> dict[str, Kernel]:
+    """Kernels of a network whose banks have factors, by the name of their layer."""
+    return {name: kernel for name, kernel in kernels(network).items() if "bank" in kernel.factors}
+
+
 @contextmanager
 def watched(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     """Within the block, bank coefficients [batch, banks] that layers compute are collected, by the layer's name."""
-    seen: dict[str, list[Tensor]] = {n: [] for n, kernel in kernels(network).items() if "bank" in kernel.factors}
+    of = banked(network)
+    seen: dict[str, list[Tensor]] = {name: [] for name in of}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Modulation], None]:
         def hook(kernel: nn.Module, inputs: Any, m: Modulation) -> None:
@@ -77,7 +83,7 @@ def watched(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
 
         return hook
 
-    handles = [kernel.register_forward_hook(keep(n)) for n, kernel in kernels(network).items() if n in seen]
+    handles = [kernel.register_forward_hook(keep(name)) for name, kernel in of.items()]
     try:
         yield seen
     finally:
